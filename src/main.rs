@@ -1,0 +1,2 @@
+//! periplus
+fn main() {}
