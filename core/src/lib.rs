@@ -1,1 +1,20 @@
-//! core
+//! What every Periplus plugin stands on: the DNS data model, the Corefile language, the plugin contract, and what several
+//! plugins share. No plugin is known here.
+//!
+//! The way of a query through these modules:
+//!
+//! ```text
+//! bytes -> query::admit -> server::Server::respond -> plugin::Plugin::handle ... -> reply::Answer -> encode::encode -> bytes
+//! ```
+
+pub mod codes;
+pub mod decode;
+pub mod encode;
+pub mod metrics;
+pub mod name;
+pub mod plugin;
+pub mod query;
+pub mod record;
+pub mod reply;
+pub mod server;
+pub mod zone;

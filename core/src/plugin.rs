@@ -1,0 +1,203 @@
+//! The plugin contract: now or later.
+//!
+//! ```text
+//!            +-- handle(query, next) --+
+//!            |                         |
+//!   outer -> | plugin                  | -> next.run(query) -> inner plugins
+//!            |                         |
+//!            +-- Outcome --------------+
+//!                  Now(answer)     the answer is here: no allocation, no task
+//!                  Later(future)   something must be waited for: the transport polls the future
+//! ```
+//!
+//! A plugin answers at once, passes on, or returns a future. What it does to an answer that comes from further in is written
+//! once, as a function, and given to [`Outcome::then`], which applies it now or when the future is done.
+//!
+//! A plugin sees the query as its outer neighbours left it and cannot change it under them: who rewrites a question clones it, asks
+//! inward with the clone, and mends the answer on the way out. A plugin may also ask the server from the top of the chain again
+//! ([`Next::resolve`]) for another name; the depth of that is bounded by the query itself.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::query::Query;
+use crate::reply::{Answer, Failure, Reply};
+use crate::server::{Block, Server};
+
+/// One link of the chain of a server block.
+pub trait Plugin: Send + Sync + 'static {
+    /// The directive's name.
+    fn name(&self) -> &'static str;
+
+    /// Answers, passes on with [`Next::run`], or both.
+    fn handle(&self, query: &Query, next: Next<'_>) -> Outcome;
+}
+
+/// The answer, or the way to it.
+pub enum Outcome {
+    /// It is here.
+    Now(Answer),
+    /// It has to be waited for.
+    Later(Later),
+}
+
+/// An answer that has to be waited for.
+pub type Later = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+impl Outcome {
+    /// Waits for a future.
+    pub fn later(future: impl Future<Output = Answer> + Send + 'static) -> Outcome {
+        Outcome::Later(Box::pin(future))
+    }
+
+    /// Changes the answer, whenever it comes. `state` is what the plugin shares between its queries; it and the query are copied only
+    /// if the answer comes later.
+    pub fn then<S, F>(self, state: &Arc<S>, query: &Query, change: F) -> Outcome
+    where
+        S: Send + Sync + 'static + ?Sized,
+        F: FnOnce(&S, &Query, &mut Answer) + Send + 'static,
+    {
+        match self {
+            Outcome::Now(mut answer) => {
+                change(state, query, &mut answer);
+                Outcome::Now(answer)
+            }
+            Outcome::Later(future) => {
+                let (state, query) = (Arc::clone(state), query.clone());
+                Outcome::later(async move {
+                    let mut answer = future.await;
+                    change(&state, &query, &mut answer);
+                    answer
+                })
+            }
+        }
+    }
+
+    /// Goes on from the answer to another outcome, whenever the answer comes.
+    pub fn and_then<S, F>(self, state: &Arc<S>, query: &Query, go_on: F) -> Outcome
+    where
+        S: Send + Sync + 'static + ?Sized,
+        F: FnOnce(&Arc<S>, &Query, Answer) -> Outcome + Send + 'static,
+    {
+        match self {
+            Outcome::Now(answer) => go_on(state, query, answer),
+            Outcome::Later(future) => {
+                let (state, query) = (Arc::clone(state), query.clone());
+                Outcome::later(async move {
+                    let answer = future.await;
+                    go_on(&state, &query, answer).wait().await
+                })
+            }
+        }
+    }
+
+    /// Waits, if there is anything to wait for.
+    pub async fn wait(self) -> Answer {
+        match self {
+            Outcome::Now(answer) => answer,
+            Outcome::Later(future) => future.await,
+        }
+    }
+}
+
+impl From<Reply> for Outcome {
+    fn from(reply: Reply) -> Outcome {
+        Outcome::Now(Answer::Reply(reply))
+    }
+}
+
+impl From<Failure> for Outcome {
+    fn from(failure: Failure) -> Outcome {
+        Outcome::Now(Answer::Failure(failure))
+    }
+}
+
+impl From<Answer> for Outcome {
+    fn from(answer: Answer) -> Outcome {
+        Outcome::Now(answer)
+    }
+}
+
+/// The rest of the chain, as a plugin sees it.
+#[derive(Clone, Copy)]
+pub struct Next<'a> {
+    server: &'a Arc<Server>,
+    block: &'a Arc<Block>,
+    position: usize,
+    after: &'static str,
+}
+
+impl<'a> Next<'a> {
+    /// The whole chain of a block.
+    pub(crate) fn first(server: &'a Arc<Server>, block: &'a Arc<Block>) -> Next<'a> {
+        Next { server, block, position: 0, after: "" }
+    }
+
+    /// Passes the query to the next plugin. Without one: SERVFAIL with the cause `no next plugin found`.
+    pub fn run(self, query: &Query) -> Outcome {
+        match self.block.chain.get(self.position) {
+            Some(plugin) => {
+                let next = Next { position: self.position + 1, after: plugin.name(), ..self };
+                plugin.handle(query, next)
+            }
+            None => Failure::servfail(self.after, "no next plugin found").into(),
+        }
+    }
+
+    /// The next plugin's name, if there is one.
+    pub fn next_name(self) -> Option<&'static str> {
+        self.block.chain.get(self.position).map(|plugin| plugin.name())
+    }
+
+    /// Asks the same server from its top for another name: zone choice, chain, all of it. Make the query with [`Query::follow`].
+    pub fn resolve(self, query: &Query) -> Outcome {
+        self.server.dispatch(query)
+    }
+
+    /// The listener this query came through.
+    pub fn server(self) -> &'a Arc<Server> {
+        self.server
+    }
+
+    /// The server block that handles the query.
+    pub fn block(self) -> &'a Arc<Block> {
+        self.block
+    }
+
+    /// The same, to be kept in a future.
+    pub fn to_owned(self) -> OwnedNext {
+        OwnedNext {
+            server: Arc::clone(self.server),
+            block: Arc::clone(self.block),
+            position: self.position,
+            after: self.after,
+        }
+    }
+}
+
+/// The rest of the chain, kept in a future.
+#[derive(Clone)]
+pub struct OwnedNext {
+    server: Arc<Server>,
+    block: Arc<Block>,
+    position: usize,
+    after: &'static str,
+}
+
+impl OwnedNext {
+    /// Borrows it.
+    pub fn borrow(&self) -> Next<'_> {
+        Next { server: &self.server, block: &self.block, position: self.position, after: self.after }
+    }
+
+    /// See [`Next::run`].
+    pub fn run(&self, query: &Query) -> Outcome {
+        self.borrow().run(query)
+    }
+
+    /// See [`Next::resolve`].
+    pub fn resolve(&self, query: &Query) -> Outcome {
+        self.borrow().resolve(query)
+    }
+}

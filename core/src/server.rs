@@ -1,0 +1,238 @@
+//! From request bytes to response bytes: the one path that every transport calls.
+//!
+//! ```text
+//! bytes -> admit -> dispatch: class, EDNS version, longest zone -> chain -> finish -> bytes
+//!                                                                     \-> Waiting (a future) -> finish -> bytes
+//! ```
+//!
+//! A [`Server`] is what listens on one `scheme://host:port`: the server blocks that share it, by zone.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::codes::{Class, Rcode, RecordType};
+use crate::encode::{Compressor, encode, encode_bad_version, encode_rejection};
+use crate::metrics::Counter;
+use crate::name::{Name, NameRef};
+use crate::plugin::{Later, Next, Outcome, Plugin};
+use crate::query::{Admission, Query, admit};
+use crate::reply::{Answer, Failure};
+
+/// One server block's way of answering: its chain of plugins.
+pub struct Block {
+    /// The plugins, outermost first.
+    pub chain: Vec<Arc<dyn Plugin>>,
+}
+
+/// The server blocks behind one listen address.
+pub struct Server {
+    label: Arc<str>,
+    zones: HashMap<Name, Vec<Arc<Block>>, foldhash::fast::RandomState>,
+    any_class: bool,
+    /// With `debug`, a panic in a plugin ends the process, as operators who look for it want.
+    panics_are_fatal: bool,
+    panics: Counter,
+    dropped: Vec<Arc<dyn ObserveDropped>>,
+}
+
+/// Hears of queries that are answered before any chain sees them (zone label `dropped` in the metrics).
+pub trait ObserveDropped: Send + Sync {
+    /// The server answered `rcode` on its own.
+    fn dropped(&self, server: &Server, query: &Query, answer: &Answer);
+}
+
+/// What a [`Server`] is made of.
+pub struct ServerParts {
+    /// `dns://:53`: the metric label `server`.
+    pub label: String,
+    /// Zone (lower case) and block, in file order.
+    pub zones: Vec<(Name, Arc<Block>)>,
+    /// Whether classes other than IN reach the chain (some block has `forward` or `chaos`).
+    pub any_class: bool,
+    /// Whether some block has `debug`.
+    pub panics_are_fatal: bool,
+    /// `coredns_panics_total`.
+    pub panics: Counter,
+    /// Who counts queries that no chain sees.
+    pub dropped: Vec<Arc<dyn ObserveDropped>>,
+}
+
+impl Server {
+    /// Puts a server together.
+    pub fn new(parts: ServerParts) -> Server {
+        let mut zones: HashMap<Name, Vec<Arc<Block>>, _> = HashMap::default();
+        for (zone, block) in parts.zones {
+            zones.entry(zone).or_default().push(block);
+        }
+        Server {
+            label: parts.label.into(),
+            zones,
+            any_class: parts.any_class,
+            panics_are_fatal: parts.panics_are_fatal,
+            panics: parts.panics,
+            dropped: parts.dropped,
+        }
+    }
+
+    /// `scheme://host:port`, the metric label `server`.
+    pub fn label(&self) -> &Arc<str> {
+        &self.label
+    }
+
+    /// Answers one request message. `query` is the caller's to keep and to reuse; its addresses, transport and time must be set.
+    pub fn respond(
+        self: &Arc<Self>,
+        message: &[u8],
+        query: &mut Query,
+        compressor: &mut Compressor,
+        out: &mut Vec<u8>,
+    ) -> Response {
+        let answer = match admit(message, query) {
+            Admission::Drop => return Response::Silence,
+            Admission::Reject { rcode, question } => {
+                encode_rejection(query, rcode, question, out);
+                return Response::Ready;
+            }
+            Admission::NoQuestion => {
+                encode_rejection(query, Rcode::SERVFAIL, false, out);
+                return Response::Ready;
+            }
+            Admission::Query => {
+                if query.edns.as_ref().is_some_and(|edns| edns.version != 0) && self.admits_class(query) {
+                    encode_bad_version(query, out);
+                    return Response::Ready;
+                }
+                self.guarded(query)
+            }
+        };
+        match answer {
+            Outcome::Now(answer) => {
+                if encode(query, &answer, compressor, out) { Response::Ready } else { Response::Silence }
+            }
+            Outcome::Later(future) => Response::Later(Waiting { server: Arc::clone(self), query: query.clone(), future }),
+        }
+    }
+
+    /// Runs the chain for a query from a client or from a plugin that asks again.
+    pub fn dispatch(self: &Arc<Self>, query: &Query) -> Outcome {
+        if !self.admits_class(query) {
+            return self.refuse(query);
+        }
+        match self.block_for(query) {
+            Some(block) if !block.chain.is_empty() => Next::first(self, block).run(query),
+            _ => self.refuse(query),
+        }
+    }
+
+    fn admits_class(&self, query: &Query) -> bool {
+        query.class == Class::IN || self.any_class
+    }
+
+    fn refuse(&self, query: &Query) -> Outcome {
+        let answer = Answer::Failure(Failure::silent(Rcode::REFUSED, ""));
+        for observer in &self.dropped {
+            observer.dropped(self, query, &answer);
+        }
+        Outcome::Now(answer)
+    }
+
+    fn guarded(self: &Arc<Self>, query: &Query) -> Outcome {
+        if self.panics_are_fatal {
+            return self.dispatch(query);
+        }
+        // A plugin shares only immutable or atomic state between queries, so nothing half-changed is seen after a panic.
+        catch_unwind(AssertUnwindSafe(|| self.dispatch(query))).unwrap_or_else(|panic| Outcome::Now(self.panicked(query, &*panic)))
+    }
+
+    fn panicked(&self, query: &Query, panic: &(dyn std::any::Any + Send)) -> Answer {
+        let what = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("unknown");
+        tracing::error!("Recovered from panic in server: \"{}\" {what}", self.label);
+        self.panics.add(1);
+        let answer = Answer::Failure(Failure::silent(Rcode::SERVFAIL, ""));
+        for observer in &self.dropped {
+            observer.dropped(self, query, &answer);
+        }
+        answer
+    }
+
+    /// The block with the longest zone that the name lies in; for DS, which belongs to the parent side of a cut, the shortest one
+    /// that is not the root (as CoreDNS does).
+    fn block_for(&self, query: &Query) -> Option<&Arc<Block>> {
+        let mut found = None;
+        let mut name = Some(query.name());
+        while let Some(zone) = name.filter(|zone| !zone.is_root()) {
+            if let Some(block) = self.blocks_of(zone) {
+                found = Some(block);
+                if query.qtype != RecordType::DS {
+                    return found;
+                }
+            }
+            name = zone.parent();
+        }
+        found.or_else(|| self.blocks_of(NameRef::ROOT))
+    }
+
+    fn blocks_of(&self, zone: NameRef<'_>) -> Option<&Arc<Block>> {
+        self.zones.get(zone.as_wire())?.first()
+    }
+}
+
+/// What became of a request message.
+pub enum Response {
+    /// The response was appended to the caller's buffer.
+    Ready,
+    /// Nothing is to be sent.
+    Silence,
+    /// The response has to be waited for.
+    Later(Waiting),
+}
+
+/// A query whose answer has to be waited for.
+pub struct Waiting {
+    server: Arc<Server>,
+    query: Query,
+    future: Later,
+}
+
+impl Waiting {
+    /// Waits and appends the response; `false` when there is nothing to send.
+    pub async fn finish(self, compressor: &mut Compressor, out: &mut Vec<u8>) -> bool {
+        let Waiting { server, query, future } = self;
+        let answer = if server.panics_are_fatal {
+            future.await
+        } else {
+            CatchPanic(future).await.unwrap_or_else(|panic| server.panicked(&query, &*panic))
+        };
+        encode(&query, &answer, compressor, out)
+    }
+
+    /// The question that waits.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// Since when it waits.
+    pub fn received(&self) -> Instant {
+        self.query.received
+    }
+}
+
+/// A future that turns a panic of the one it polls into an error.
+struct CatchPanic(Later);
+
+impl Future for CatchPanic {
+    type Output = Result<Answer, Box<dyn std::any::Any + Send>>;
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => std::task::Poll::Ready(Err(panic)),
+        }
+    }
+}
