@@ -8,13 +8,16 @@
 //! ```
 
 pub mod codes;
+pub mod corefile;
 pub mod decode;
 pub mod encode;
 pub mod metrics;
 pub mod name;
+pub mod output;
 pub mod plugin;
 pub mod query;
 pub mod record;
 pub mod reply;
 pub mod server;
+pub mod setup;
 pub mod zone;

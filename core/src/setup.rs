@@ -1,0 +1,312 @@
+//! From the words of a Corefile to running plugins, without opening a socket.
+//!
+//! ```text
+//! Corefile -> for each directive, in the fixed order: setup(&mut Setup) -> plugin (or none: it only configures)
+//!          -> Instance: what has to be started, served, watched and stopped for this configuration
+//! ```
+//!
+//! A setup function reads its directives into values that cannot be wrong, and registers what it needs: background tasks, pages on the
+//! admin HTTP listeners, readiness checks, metrics. The program starts all of it after the whole file was
+//! accepted, so that `periplus check` and a failing reload leave no trace.
+
+use std::fmt;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::corefile::{Diagnostics, Directive, Key, Scheme};
+use crate::metrics::Registry;
+use crate::name::Name;
+use crate::output::Output;
+use crate::plugin::Plugin;
+use crate::server::ObserveDropped;
+use crate::zone::Zones;
+
+/// A directive that Periplus knows.
+#[derive(Clone, Copy)]
+pub struct PluginKind {
+    /// The directive's name.
+    pub name: &'static str,
+    /// Reads the directives of one block. `None`: it only configures and adds no link to the chain.
+    pub setup: SetupFn,
+}
+
+/// Reads all directives with the plugin's name in one server block; called once per block that has any.
+pub type SetupFn = fn(&mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics>;
+
+/// What a setup function is given.
+pub struct Setup<'a> {
+    /// The plugin's stanzas in this block, in file order; at least one.
+    pub directives: &'a [&'a Directive],
+    /// The server block, as far as it was read: plugins that come later in the fixed order have not been set up yet.
+    pub block: &'a mut BlockConfig,
+    /// What the configuration as a whole will run.
+    pub instance: &'a mut Instance,
+}
+
+/// One server block while its directives are read.
+pub struct BlockConfig {
+    /// Its keys, CIDR keys expanded.
+    pub keys: Vec<Key>,
+    /// Zones of the keys, in order, in lower case.
+    pub zones: Vec<Name>,
+    /// Names of all directives in the block, in the fixed order.
+    pub directives: Vec<&'static str>,
+    /// Where relative file names of plugins begin (`root`).
+    pub root: PathBuf,
+    /// Addresses to listen on (`bind`); `None`: the wildcard.
+    pub bind: Option<Vec<BindAddress>>,
+    /// `debug` is set.
+    pub debug: bool,
+    /// The block has a plugin that answers other classes than IN.
+    pub any_class: bool,
+}
+
+impl BlockConfig {
+    /// A file name of a directive, relative to `root`.
+    pub fn path(&self, text: &str) -> PathBuf {
+        self.root.join(text)
+    }
+
+    /// Zones given as arguments, or else the block's own.
+    pub fn zones_or_own(&self, zones: Vec<Name>) -> Zones {
+        if zones.is_empty() { Zones::new(self.zones.iter().cloned()) } else { Zones::new(zones) }
+    }
+
+    /// The addresses that the block will be served on, without duplicates, in the order of its keys. Complete once `bind` was read.
+    pub fn listeners(&self) -> Vec<ListenAddress> {
+        let wildcard = [BindAddress::Wildcard];
+        let hosts = self.bind.as_deref().unwrap_or(&wildcard);
+        let mut addresses = Vec::new();
+        for key in &self.keys {
+            for host in hosts {
+                let address = ListenAddress { scheme: key.scheme, host: *host, port: key.port };
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+        }
+        addresses
+    }
+}
+
+/// The host part of a listen address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BindAddress {
+    /// All addresses of both families, one dual-stack socket.
+    Wildcard,
+    /// One address; the number is the interface of an IPv6 link-local one, otherwise 0.
+    Address(IpAddr, u32),
+}
+
+/// What one socket pair (UDP and TCP) listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenAddress {
+    /// Transport.
+    pub scheme: Scheme,
+    /// Host.
+    pub host: BindAddress,
+    /// Port.
+    pub port: u16,
+}
+
+impl ListenAddress {
+    /// The socket address to bind; the wildcard is `[::]`.
+    pub fn socket_address(&self) -> SocketAddr {
+        match self.host {
+            BindAddress::Wildcard => SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), self.port),
+            BindAddress::Address(IpAddr::V6(address), scope) => SocketAddrV6::new(address, self.port, 0, scope).into(),
+            BindAddress::Address(address, _) => SocketAddr::new(address, self.port),
+        }
+    }
+}
+
+/// `scheme://host:port` with an empty host for the wildcard: the metric label `server`.
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host {
+            BindAddress::Wildcard => write!(f, "{}://:{}", self.scheme, self.port),
+            BindAddress::Address(..) => write!(f, "{}://{}", self.scheme, self.socket_address()),
+        }
+    }
+}
+
+/// What one configuration runs beside its chains. A reload makes a new one and stops the old one.
+pub struct Instance {
+    /// Metrics of the process.
+    pub metrics: Arc<Registry>,
+    /// Standard output.
+    pub output: Arc<Output>,
+    /// Readiness of all plugins, for `ready`.
+    pub readiness: Arc<Readiness>,
+    /// Background tasks.
+    pub tasks: Vec<Task>,
+    /// Pages to serve over HTTP.
+    pub pages: Vec<Page>,
+    /// Who counts queries that no chain sees.
+    pub dropped: Vec<Arc<dyn ObserveDropped>>,
+    /// The least time to go on answering after SIGTERM (`health { lameduck }`).
+    pub lameduck: Duration,
+    /// How often to look for a changed configuration (`reload`).
+    pub reload: Option<ReloadInterval>,
+    /// Directory of the Corefile's process: where relative names outside `root` begin.
+    pub directory: PathBuf,
+}
+
+impl Instance {
+    /// An empty instance.
+    pub fn new(metrics: Arc<Registry>, output: Arc<Output>, directory: &Path) -> Instance {
+        Instance {
+            metrics,
+            output,
+            readiness: Arc::default(),
+            tasks: Vec::new(),
+            pages: Vec::new(),
+            dropped: Vec::new(),
+            lameduck: Duration::ZERO,
+            reload: None,
+            directory: directory.to_owned(),
+        }
+    }
+
+    /// Registers a task that runs as long as the instance. `make` is called on the runtime once the configuration was accepted. The task
+    /// should end soon after the token is cancelled; it is aborted after a grace period.
+    pub fn spawn<F>(&mut self, name: &'static str, make: impl FnOnce(CancellationToken) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.push(Task { name, make: Box::new(move |stop| Box::pin(make(stop))) });
+    }
+
+    /// Registers a page of an admin HTTP listener. All pages with the same address share one listener, which
+    /// survives reloads.
+    pub fn serve(
+        &mut self,
+        address: HttpAddress,
+        path: &'static str,
+        content: impl Fn() -> PageContent + Send + Sync + 'static,
+    ) {
+        self.pages.push(Page { address, path, content: Arc::new(content) });
+    }
+}
+
+/// A background task before it runs.
+pub struct Task {
+    /// For logs.
+    pub name: &'static str,
+    /// Makes the future.
+    pub make: Box<dyn FnOnce(CancellationToken) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>,
+}
+
+/// One page of an admin HTTP listener. Answers GET and HEAD; other paths of the listener are 404.
+pub struct Page {
+    /// Where to listen.
+    pub address: HttpAddress,
+    /// The exact path.
+    pub path: &'static str,
+    /// Makes the content for each request; must not block.
+    pub content: Arc<dyn Fn() -> PageContent + Send + Sync>,
+}
+
+/// What a page says.
+pub struct PageContent {
+    /// HTTP status code.
+    pub status: u16,
+    /// Media type.
+    pub content_type: &'static str,
+    /// Body.
+    pub body: String,
+}
+
+impl PageContent {
+    /// A plain text page.
+    pub fn text(status: u16, body: impl Into<String>) -> PageContent {
+        PageContent { status, content_type: "text/plain; charset=utf-8", body: body.into() }
+    }
+}
+
+/// `host:port` of an admin listener; an empty host is the wildcard.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HttpAddress {
+    /// Address, `localhost`, or nothing.
+    pub host: String,
+    /// Port; 0 lets the system choose.
+    pub port: u16,
+}
+
+impl HttpAddress {
+    /// Reads `host:port`, `:port` or `[v6]:port`; `None` if it is none of these.
+    pub fn parse(text: &str) -> Option<HttpAddress> {
+        let (host, port) = text.rsplit_once(':')?;
+        let host = match host.strip_prefix('[') {
+            Some(inner) => inner.strip_suffix(']')?,
+            None if host.contains(':') => return None,
+            None => host,
+        };
+        let known = host.is_empty() || host == "localhost" || host.parse::<IpAddr>().is_ok();
+        Some(HttpAddress { host: host.to_owned(), port: port.parse().ok().filter(|_| known)? })
+    }
+
+    /// The address to bind.
+    pub fn socket_address(&self) -> SocketAddr {
+        let host = match self.host.as_str() {
+            "" => IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED),
+            text => text.parse().unwrap_or(IpAddr::from(std::net::Ipv4Addr::LOCALHOST)),
+        };
+        SocketAddr::new(host, self.port)
+    }
+}
+
+impl fmt::Display for HttpAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+    }
+}
+
+/// How often `reload` looks at the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReloadInterval {
+    /// Time between two looks.
+    pub interval: Duration,
+    /// The interval varies by up to half of this in each direction.
+    pub jitter: Duration,
+}
+
+/// Which plugins are ready to serve.
+#[derive(Default)]
+pub struct Readiness {
+    checks: Mutex<Vec<(&'static str, ReadinessCheck)>>,
+}
+
+/// Answers whether a plugin is ready, and says more about it if there is something to say.
+pub type ReadinessCheck = Arc<dyn Fn() -> ReadinessState + Send + Sync>;
+
+/// What a plugin says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadinessState {
+    /// Whether queries can be sent here.
+    pub ready: bool,
+    /// What is wrong or degraded, one line each; may be there while ready.
+    pub remarks: Vec<String>,
+}
+
+impl Readiness {
+    /// Adds a plugin's check.
+    pub fn add(&self, plugin: &'static str, check: impl Fn() -> ReadinessState + Send + Sync + 'static) {
+        self.lock().push((plugin, Arc::new(check)));
+    }
+
+    /// All checks, in the order of setup.
+    pub fn checks(&self) -> Vec<(&'static str, ReadinessCheck)> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, ReadinessCheck)>> {
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
