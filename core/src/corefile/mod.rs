@@ -1,0 +1,56 @@
+//! The Corefile language: from text to words that still know where they were written.
+//!
+//! ```text
+//!  Corefile --> lexer --> stream of tokens --> parser --\
+//!                 ^         (imports and snippets         \
+//!                 |          are spliced in here)          +--> Corefile --> keys, plugin setups
+//!               files                                     /        |
+//!  *.toml --> toml crate ------------> reader -----------/         +--> printed as either form
+//! ```
+//!
+//! Both forms yield one model, [`Corefile`]: server blocks of keys and directives, directives of
+//! words and nested lines. The model knows no plugin; whoever reads a directive does so through
+//! [`Words`], whose errors name the word found, the place and what is allowed. Every function
+//! here goes on after an error where it can, so that one run shows all errors of a file.
+//!
+//! The language is CoreDNS's, with these differences, all of them in places where CoreDNS's
+//! reader does something nobody asks for:
+//!
+//! - A quoted `"{"`, `"}"`, `"import"`, `"(name)"` or `"key,"` is a plain word.
+//! - Blocks nest properly; `}` on the line of the last word ends a nested block.
+//! - A `{` on the line below its directive is an error instead of being ignored.
+//! - An environment variable whose value contains itself is an error instead of an endless loop.
+//! - Imports that go round in a circle are refused at once, and all input is bounded.
+
+mod cidr;
+mod diagnostic;
+mod duration;
+mod environment;
+mod fingerprint;
+mod glob;
+mod import;
+mod keys;
+mod lexer;
+mod loader;
+mod model;
+mod parser;
+mod print;
+mod read_toml;
+mod render;
+mod source;
+mod stream;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod words;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity, shown};
+pub use duration::{DurationError, format_go_duration, parse_go_duration};
+pub use fingerprint::Fingerprint;
+pub use keys::{DEFAULT_PORT, Key, Scheme, ZoneError, normalize_zone, parse_key};
+pub use loader::{Failed, Inputs, Loader, MAX_FILE_BYTES, load, parse};
+pub use model::{Corefile, Directive, Line, ServerBlock, Word};
+pub use print::{to_corefile, to_toml, unprintable_words};
+pub use source::{SourceId, Sources, Span};
+pub use suggest::{did_you_mean, only_once, unknown_directive, unknown_property};
+pub use words::Words;
