@@ -6,7 +6,8 @@ use crate::zone::{Fallthrough, Zones};
 
 /// The one occurrence of a directive that may stand in a server block only once.
 pub fn only_once<'a>(directives: &[&'a Directive]) -> Result<&'a Directive, Diagnostic> {
-    let (first, others) = directives.split_first().expect("setup is called for a directive that is there");
+    let (first, others) =
+        directives.split_first().expect("setup is called for a directive that is there");
     match others.first() {
         None => Ok(first),
         Some(second) => Err(second

@@ -10,7 +10,9 @@ use periplus_core::server::{Block, Server, ServerParts};
 use periplus_core::zone::Zones;
 
 use super::handler::{Dropped, Prometheus};
-use crate::testing::{ask, delayed, name, query, scripted};
+use crate::testing::{
+    ask, configure, delayed, eventually, name, query, refused, run_tasks, scripted,
+};
 
 /// A server for `example.org.` whose `prometheus` counts for the zones `org.` and `example.org.`; what is answered depends on the
 /// first label.
@@ -209,4 +211,64 @@ fn the_process_shows_its_use_of_the_machine() {
     }
     assert!(value("process_cpu_seconds_total") >= 0.0);
     assert!(value("process_resident_memory_bytes") <= value("process_virtual_memory_bytes"));
+}
+
+#[test]
+fn the_first_block_registers_what_belongs_to_the_instance() {
+    let mut configured =
+        configure("example.org:1053 a.org:53", "prometheus\nhealth\nlog\nwhoami").unwrap();
+    assert_eq!(configured.instance.dropped.len(), 1);
+    let page = configured.instance.pages.remove(0);
+    assert_eq!((page.address.to_string().as_str(), page.path), ("localhost:9153", "/metrics"));
+
+    let tasks = run_tasks(&mut configured.instance);
+    let enabled = |name: &str, value: u8| {
+        format!(
+            "coredns_plugin_enabled{{server=\"dns://:1053\",zone=\"example.org.\",view=\"\",name=\"{name}\"}} {value}\n"
+        )
+    };
+    eventually("all plugins with a handler are shown", || {
+        let text = (page.content)().body;
+        ["prometheus", "log", "whoami"].iter().all(|name| text.contains(&enabled(name, 1)))
+    });
+    let content = (page.content)();
+    assert_eq!((content.status, content.content_type), (200, Registry::CONTENT_TYPE));
+    assert_eq!(content.body.matches("coredns_plugin_enabled{").count(), 3);
+    assert!(content.body.contains("coredns_build_info{version="));
+
+    tasks.stop();
+    assert!((page.content)().body.contains(&enabled("log", 0)));
+}
+
+#[test]
+fn the_directive_is_read_or_refused() {
+    for accepted in ["prometheus", "prometheus :9153", "prometheus [::1]:1 {\nruntime_metrics\n}"] {
+        assert!(configure(".", accepted).unwrap().plugin.is_some(), "{accepted}");
+    }
+    let cases = [
+        (
+            "prometheus 9153",
+            "Corefile:2:12: '9153' is not an address to listen on (write host:port, [v6]:port or :port; the host is an IP address or localhost)",
+        ),
+        (
+            "prometheus :1 :2",
+            "Corefile:2:15: Wrong argument count or unexpected line ending after ':2' (nothing may follow ':1' here)",
+        ),
+        (
+            "prometheus\nprometheus :1",
+            "Corefile:3:1: this plugin can only be used once per Server Block",
+        ),
+        (
+            "prometheus {\nruntime_metrics all\n}",
+            "Corefile:3:17: Wrong argument count or unexpected line ending after 'all' (nothing may follow 'runtime_metrics' here)",
+        ),
+        (
+            "prometheus {\ntls web.yaml\nruntime_metric\n}",
+            "Corefile:3:1: 'tls' is not supported yet: /metrics is served over plain HTTP (remove the option, and let a proxy in front of the address speak TLS)\n\
+             Corefile:4:1: unknown property 'runtime_metric' (did you mean 'runtime_metrics'?)",
+        ),
+    ];
+    for (directives, expected) in cases {
+        refused(".", directives, expected);
+    }
 }

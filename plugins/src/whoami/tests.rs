@@ -4,7 +4,7 @@ use periplus_core::codes::{Class, RecordType, flags};
 use periplus_core::query::{Query, Transport};
 
 use super::Whoami;
-use crate::testing::{answer_lines, query, server};
+use crate::testing::{answer_lines, configure, query, refused, server};
 
 fn told(query: &Query) -> Vec<String> {
     answer_lines(&server(vec![Arc::new(Whoami)]), query)
@@ -70,4 +70,19 @@ fn the_client_is_told_its_address_port_and_transport() {
         change(&mut query);
         assert_eq!(told(&query), *expected, "{name} {qtype}");
     }
+}
+
+#[test]
+fn nothing_can_be_configured() {
+    assert!(configure(".", "whoami").unwrap().plugin.is_some());
+    refused(
+        ".",
+        "whoami please",
+        "Corefile:2:8: Wrong argument count or unexpected line ending after 'please' (nothing may follow 'whoami' here)",
+    );
+    refused(
+        ".",
+        "whoami {\n}",
+        "Corefile:2:8: Unexpected token '{' after 'whoami' ('whoami' takes no block)",
+    );
 }
