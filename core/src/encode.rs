@@ -79,6 +79,22 @@ pub fn echoed_edns(edns: &Edns) -> Edns {
     echoed
 }
 
+/// Whether the response that [`encode`] makes of this reply has TC set. The reply is encoded to find out only if it could be too large.
+pub fn is_truncated(query: &Query, reply: &Reply) -> bool {
+    if reply.has(flags::TC) {
+        return true;
+    }
+    let request_edns = reply.request_edns.as_deref().or(query.edns.as_ref());
+    // Compression only makes it smaller, and an echoed OPT record is never larger than the client's.
+    let most = reply.uncompressed_length(query) + request_edns.map_or(0, Edns::wire_length);
+    if most <= response_limit(query.transport, request_edns) {
+        return false;
+    }
+    let mut response = Vec::new();
+    encode_reply(query, reply, &mut Compressor::new(), &mut response);
+    response[2] & (flags::TC >> 8) as u8 != 0
+}
+
 fn encode_reply(query: &Query, reply: &Reply, compressor: &mut Compressor, out: &mut Vec<u8>) {
     let start = out.len();
     let request_edns = reply.request_edns.as_deref().or(query.edns.as_ref());
