@@ -46,7 +46,7 @@ mod tests;
 mod words;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity, shown};
-pub use duration::{DurationError, format_go_duration, parse_go_duration};
+pub use duration::{DurationError, format_go_duration, parse_go_duration, print_go_duration};
 pub use fingerprint::Fingerprint;
 pub use keys::{DEFAULT_PORT, Key, Scheme, ZoneError, normalize_zone, parse_key};
 pub use loader::{Failed, Inputs, Loader, MAX_FILE_BYTES, load, parse};
