@@ -14,6 +14,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -281,6 +282,8 @@ pub struct ReloadInterval {
 #[derive(Default)]
 pub struct Readiness {
     checks: Mutex<Vec<(&'static str, ReadinessCheck)>>,
+    continuous: AtomicBool,
+    stopping: AtomicBool,
 }
 
 /// Answers whether a plugin is ready, and says more about it if there is something to say.
@@ -304,6 +307,26 @@ impl Readiness {
     /// All checks, in the order of setup.
     pub fn checks(&self) -> Vec<(&'static str, ReadinessCheck)> {
         self.lock().clone()
+    }
+
+    /// Whether a plugin that was ready once is asked again (`ready { monitor }`). One setting per instance: the last one made counts.
+    pub fn set_continuous(&self, continuous: bool) {
+        self.continuous.store(continuous, Ordering::Relaxed);
+    }
+
+    /// See [`Readiness::set_continuous`].
+    pub fn is_continuous(&self) -> bool {
+        self.continuous.load(Ordering::Relaxed)
+    }
+
+    /// The process is about to end: from now on nothing is ready.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether the process is about to end.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, ReadinessCheck)>> {
