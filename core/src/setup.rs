@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::corefile::{Diagnostics, Directive, Key, Scheme};
+use crate::corefile::{Diagnostic, Diagnostics, Directive, Key, Scheme, Word, shown};
 use crate::metrics::Registry;
 use crate::name::Name;
 use crate::output::Output;
@@ -251,6 +251,14 @@ impl HttpAddress {
         };
         let known = host.is_empty() || host == "localhost" || host.parse::<IpAddr>().is_ok();
         Some(HttpAddress { host: host.to_owned(), port: port.parse().ok().filter(|_| known)? })
+    }
+
+    /// Reads a word of a directive.
+    pub fn read(word: &Word) -> Result<HttpAddress, Diagnostic> {
+        HttpAddress::parse(&word.text).ok_or_else(|| {
+            word.error(format!("'{}' is not an address to listen on", shown(&word.text)))
+                .with_help("write host:port, [v6]:port or :port; the host is an IP address or localhost")
+        })
     }
 
     /// The address to bind.
