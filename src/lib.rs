@@ -1,1 +1,3 @@
 //! periplus
+pub mod net;
+pub mod sys;
