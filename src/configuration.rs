@@ -76,13 +76,14 @@ pub fn build(corefile: &Corefile, surroundings: &Surroundings) -> Result<Configu
     for kind in surroundings.plugins {
         for draft in &mut drafts {
             let directives: Vec<&Directive> = draft.source.occurrences(kind.name).collect();
-            let Some(first) = directives.first() else { continue };
-            let place = first.name.span;
+            if directives.is_empty() {
+                continue;
+            }
             let mut setup = Setup { directives: &directives, block: &mut draft.config, instance: &mut instance };
             match (kind.setup)(&mut setup) {
                 Ok(Some(plugin)) => draft.chain.push(plugin),
                 Ok(None) => {}
-                Err(found) => errors.extend(found.for_plugin(kind.name, place)),
+                Err(found) => errors.extend(found.into_iter().map(|error| error.for_plugin(kind.name))),
             }
         }
     }

@@ -8,6 +8,7 @@
 //! SIGTERM -> not ready -> answer for the lameduck time, and until traffic is quiet -> drain -> close
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use periplus_core::corefile::{Corefile, Diagnostics, Failed, Fingerprint};
 use periplus_core::metrics::{Counter, Registry};
+use periplus_core::name::Name;
 use periplus_core::output::Output;
 use periplus_core::setup::{HttpAddress, Instance, ListenAddress, PluginKind, ReloadInterval};
 use tokio::runtime::Runtime;
@@ -62,6 +64,7 @@ pub struct Program {
 /// The tasks and settings of the configuration that is in force.
 struct Running {
     instance: Instance,
+    zones: BTreeMap<ListenAddress, Vec<Name>>,
     fingerprint: Fingerprint,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -191,6 +194,11 @@ impl Program {
         self.running.instance.reload
     }
 
+    /// The zones of each listen address.
+    pub fn zones(&self) -> &BTreeMap<ListenAddress, Vec<Name>> {
+        &self.running.zones
+    }
+
     /// Where DNS is served.
     pub fn dns_addresses(&self) -> Vec<(ListenAddress, SocketAddr)> {
         self.listeners.local_addresses()
@@ -271,7 +279,7 @@ async fn put_in_force(
     listeners: &mut Listeners,
     admin: &mut Admin,
 ) -> Result<Running, StartError> {
-    let Configuration { servers, mut instance, debug, .. } = configuration;
+    let Configuration { servers, zones, mut instance, debug } = configuration;
     let opened = admin.open(&instance.pages).map_err(|(address, error)| StartError::Admin(address, error))?;
     listeners.apply(servers).map_err(StartError::Listen)?;
     admin.apply(opened);
@@ -279,7 +287,7 @@ async fn put_in_force(
     let stop = CancellationToken::new();
     let tasks = std::mem::take(&mut instance.tasks);
     let tasks = tasks.into_iter().map(|task| tokio::spawn((task.make)(stop.clone()))).collect();
-    Ok(Running { instance, fingerprint, stop, tasks })
+    Ok(Running { instance, zones, fingerprint, stop, tasks })
 }
 
 impl Running {

@@ -235,10 +235,6 @@ fn udp_socket(address: SocketAddr, wildcard: bool) -> io::Result<UdpSocket> {
     let socket = UdpSocket::from(socket);
     if wildcard {
         crate::sys::want_local_address(&socket, address.is_ipv6())?;
-        if address.is_ipv6() {
-            // IPv4 datagrams on a dual-stack socket carry IPv4's message; not every kernel offers it there.
-            let _ = crate::sys::want_local_address(&socket, false);
-        }
     }
     Ok(socket)
 }
