@@ -50,15 +50,15 @@ impl Parser<'_> {
             );
             return;
         };
-        if let Some(surplus) = self.stream.next_on_line() {
+        if let Some(surplus) = self.stream.peek_on_line() {
             let message = "Import takes only one argument (glob pattern or file)";
             let error = Diagnostic::error(surplus.span, message).with_remark("not expected here");
-            self.report(if surplus.is("}") {
-                error.with_help("put the '}' on a line of its own")
-            } else {
-                error.with_help("snippets take no arguments in a Corefile")
-            });
-            self.skip_line_after(&surplus);
+            let error = match surplus.is("}") {
+                true => error.with_help("put the '}' on a line of its own"),
+                false => error.with_help("snippets take no arguments in a Corefile"),
+            };
+            self.report(error);
+            self.skip_line();
             return;
         }
         let name = match self.loader.expand(&target.text) {

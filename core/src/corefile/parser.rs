@@ -119,7 +119,7 @@ impl<'l> Parser<'l> {
             let Some(token) = self.stream.peek() else {
                 if let Some(comma) = comma.filter(|_| !self.stopped) {
                     let error = Diagnostic::error(comma, "Unexpected EOF");
-                    self.report(error.with_remark("another key has to follow this comma"));
+                    self.report(error.with_remark("another key has to follow the comma"));
                 }
                 return (!keys.is_empty()).then_some(keys);
             };
@@ -131,7 +131,7 @@ impl<'l> Parser<'l> {
                 if let Some(comma) = comma {
                     let message = "Expected another address but had '{' - check for extra comma";
                     let error = Diagnostic::error(span, message);
-                    self.report(error.with_label(comma, "this comma is too much"));
+                    self.report(error.with_label(comma, "the comma of this key is too much"));
                 }
                 return Some(keys);
             }
@@ -155,7 +155,7 @@ impl<'l> Parser<'l> {
             }
             comma = None;
             if !quoted && let Some(key) = word.text.strip_suffix(',') {
-                comma = Some(Span { start: word.span.end.saturating_sub(1), ..word.span });
+                comma = Some(word.span);
                 word.text.truncate(key.len());
             }
             if !word.text.is_empty() {
@@ -375,14 +375,6 @@ impl<'l> Parser<'l> {
                 self.skip_block();
             }
         }
-    }
-
-    /// Skips what is left of the line after a token that was taken already.
-    pub(super) fn skip_line_after(&mut self, token: &Token) {
-        if token.is("{") {
-            self.skip_block();
-        }
-        self.skip_line();
     }
 
     /// Skips to the brace that closes a block.

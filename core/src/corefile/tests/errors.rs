@@ -42,7 +42,7 @@ fn errors_name_the_place_and_the_way_out() {
             "a.org, {\n}",
             "Corefile:1:8: Expected another address but had '{' - check for extra comma",
         ),
-        ("a.org,", "Corefile:1:6: Unexpected EOF"),
+        ("a.org,", "Corefile:1:1: Unexpected EOF"),
         ("a.org }\n", "Corefile:1:7: Unexpected '}' because no matching opening brace"),
         // Snippets and imports.
         ("(a)", "Corefile:1:1: Syntax error: Unexpected token '(a)', expecting '{'"),
