@@ -1,0 +1,4 @@
+//! What the end-to-end tests share.
+
+pub mod client;
+pub mod server;
