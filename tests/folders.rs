@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Words of the Corefile that are described like plugins but belong to the language.
 const PART_OF_THE_LANGUAGE: &[&str] = &["import"];
 
-pub fn plugins_folder() -> PathBuf {
+pub(crate) fn plugins_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/src")
 }
 

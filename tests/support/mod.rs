@@ -1,4 +1,4 @@
 //! What the end-to-end tests share.
 
-pub mod client;
-pub mod server;
+pub(crate) mod client;
+pub(crate) mod server;

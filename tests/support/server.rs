@@ -10,14 +10,14 @@ use periplus::source::Source;
 use periplus_core::output::Output;
 
 /// A running server and the directory that its configuration lies in.
-pub struct TestServer {
+pub(crate) struct TestServer {
     program: Option<Program>,
-    pub address: SocketAddr,
-    pub directory: tempfile::TempDir,
+    pub(crate) address: SocketAddr,
+    pub(crate) directory: tempfile::TempDir,
 }
 
 /// A port that is free for UDP and TCP on all loopback addresses at the moment.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     for _ in 0..100 {
         let Ok(tcp) = TcpListener::bind("127.0.0.1:0") else { continue };
         let port = tcp.local_addr().expect("a bound socket has an address").port();
@@ -30,17 +30,17 @@ pub fn free_port() -> u16 {
 
 impl TestServer {
     /// Starts a Corefile. `PORT` in it stands for a free DNS port, `DIR` for a directory of its own, and `HTTP0` to `HTTP9` for free TCP ports.
-    pub fn start(corefile: &str) -> TestServer {
+    pub(crate) fn start(corefile: &str) -> TestServer {
         TestServer::with_files(corefile, &[])
     }
 
     /// The same with files in the directory.
-    pub fn with_files(corefile: &str, files: &[(&str, &str)]) -> TestServer {
+    pub(crate) fn with_files(corefile: &str, files: &[(&str, &str)]) -> TestServer {
         TestServer::try_start(corefile, files).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The same, for configurations that may be refused.
-    pub fn try_start(corefile: &str, files: &[(&str, &str)]) -> Result<TestServer, StartError> {
+    pub(crate) fn try_start(corefile: &str, files: &[(&str, &str)]) -> Result<TestServer, StartError> {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         for (name, content) in files {
             std::fs::write(directory.path().join(name), content).expect("a file can be written");
@@ -58,23 +58,17 @@ impl TestServer {
     }
 
     /// The running program.
-    pub fn program(&mut self) -> &mut Program {
+    pub(crate) fn program(&mut self) -> &mut Program {
         self.program.as_mut().expect("the program runs until the test ends")
     }
 
-    /// Takes the program out, to end it in another way than by dropping it.
-    pub fn into_program(mut self) -> (Program, tempfile::TempDir) {
-        let program = self.program.take().expect("the program runs until the test ends");
-        (program, std::mem::replace(&mut self.directory, tempfile::tempdir().expect("a temporary directory can be made")))
-    }
-
     /// The Corefile, to change it.
-    pub fn corefile(&self) -> PathBuf {
+    pub(crate) fn corefile(&self) -> PathBuf {
         self.directory.path().join("Corefile")
     }
 
     /// Writes another Corefile over it; `PORT` and `DIR` are filled in as at the start.
-    pub fn write_corefile(&self, text: &str) {
+    pub(crate) fn write_corefile(&self, text: &str) {
         let text = fill_in(text, self.address.port(), &self.directory.path().to_string_lossy());
         std::fs::write(self.corefile(), text).expect("the Corefile can be written");
     }
@@ -89,7 +83,7 @@ impl Drop for TestServer {
 }
 
 /// Starts any source with one worker.
-pub fn start(source: Source, port: u16) -> Result<Program, StartError> {
+pub(crate) fn start(source: Source, port: u16) -> Result<Program, StartError> {
     let output = Output::new(std::io::sink());
     Program::start(Options {
         plugins: periplus_plugins::ORDER,
