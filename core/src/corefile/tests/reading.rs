@@ -45,7 +45,8 @@ fn words_come_in_order() {
 #[test]
 fn words_too_few_or_too_many_are_named() {
     let wrong = "Wrong argument count or unexpected line ending after";
-    let cases: [(&str, fn(&Line) -> Result<(), Diagnostic>, String); 7] = [
+    type Read = fn(&Line) -> Result<(), Diagnostic>;
+    let cases: [(&str, Read, String); 7] = [
         (
             "x",
             |line| line.words().required("an ADDRESS").map(drop),
