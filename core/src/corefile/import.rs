@@ -1,6 +1,6 @@
 //! Snippets, and `import` of a snippet, a file, or all files that match a pattern.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ const MOST_SOURCE_BYTES: usize = 64 * 1024 * 1024;
 /// What `import` can refer to, and how often it did.
 #[derive(Default)]
 pub(super) struct Imports {
-    snippets: HashMap<String, Snippet>,
+    snippets: BTreeMap<String, Snippet>,
     /// Files that were read already.
     files: HashMap<PathBuf, (SourceId, Arc<[Token]>)>,
     snippet_expansions: u32,
@@ -121,13 +121,9 @@ impl Parser<'_> {
     }
 
     fn file_not_found(&mut self, name: &str, span: Span) {
-        let snippets = self.imports.snippets.keys().map(String::as_str);
-        let near = did_you_mean(name, snippets).map(|near| format!("did you mean '{near}'?"));
         self.imports.not_found.push((self.errors.len(), name.to_owned()));
-        self.report(
-            Diagnostic::error(span, format!("File to import not found: {}", shown(name)))
-                .with_optional_help(near),
-        );
+        let message = format!("File to import not found: {}", shown(name));
+        self.report(Diagnostic::error(span, message));
     }
 
     /// The tokens of a file, unless it cannot be read or is being imported already.
@@ -240,11 +236,17 @@ impl Parser<'_> {
         }
     }
 
-    /// Explains imports that failed because their snippet is defined further down.
+    /// Explains imports that failed because their snippet is defined further down or under a
+    /// similar name; only now all snippets are known.
     pub(super) fn explain_imports_not_found(&mut self) {
         for (index, name) in std::mem::take(&mut self.imports.not_found) {
-            let Some(snippet) = self.imports.snippets.get(&name) else { continue };
             let Some(error) = self.errors.get_mut(index) else { continue };
+            let Some(snippet) = self.imports.snippets.get(&name) else {
+                let snippets = self.imports.snippets.keys().map(String::as_str);
+                error.help =
+                    did_you_mean(&name, snippets).map(|near| format!("did you mean '{near}'?"));
+                continue;
+            };
             error.help = Some("define the snippet before it is imported".to_owned());
             let text = format!("snippet '{}' is defined here", shown(&name));
             error.labels.push(super::Label { span: snippet.name, text });
