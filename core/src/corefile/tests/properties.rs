@@ -106,7 +106,7 @@ proptest! {
                     }
                 }
             }
-            Err(Failed { diagnostics, sources }) => {
+            Err(Failed { diagnostics, sources, .. }) => {
                 let rendered = diagnostics.render(&sources);
                 for diagnostic in &diagnostics {
                     let span = diagnostic.span.expect("errors of a text have a place");
