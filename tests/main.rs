@@ -2,6 +2,7 @@
 
 mod support;
 
+mod command_line;
 mod folders;
 mod messages;
 mod readme;
