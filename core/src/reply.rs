@@ -9,7 +9,7 @@ use crate::query::{Edns, Query};
 use crate::record::{Entry, Section};
 
 /// The end of a query's way through the chain.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Answer {
     /// A message to send.
     Reply(Reply),
@@ -88,6 +88,8 @@ pub struct Reply {
     pub source: &'static str,
     /// What went wrong, for the operator, where a plugin wrote the reply to a failure itself.
     pub cause: Option<Box<Cause>>,
+    /// The reply is read from data that is always up to date, such as the cluster index: nobody may keep it to answer later queries.
+    pub live: bool,
 }
 
 impl Reply {
@@ -107,6 +109,7 @@ impl Reply {
             request_edns: None,
             source,
             cause: None,
+            live: false,
         }
     }
 
@@ -270,7 +273,7 @@ pub enum ReplyClass {
 }
 
 /// No plugin wrote a reply.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     /// What the client is told.
     pub rcode: Rcode,
@@ -336,6 +339,8 @@ impl ExtendedError {
     pub const STALE_ANSWER: u16 = 3;
     /// "Not Ready": the server is not ready to serve this zone yet.
     pub const NOT_READY: u16 = 14;
+    /// "Stale NXDOMAIN Answer".
+    pub const STALE_NXDOMAIN_ANSWER: u16 = 19;
     /// "No Reachable Authority".
     pub const NO_REACHABLE_AUTHORITY: u16 = 22;
     /// "Network Error".

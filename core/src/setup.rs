@@ -312,6 +312,16 @@ impl Readiness {
         self.lock().push((plugin, Arc::new(check)));
     }
 
+    /// From now on nothing is ready: the process is about to end.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether the process is about to end.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
     /// All checks, in the order of setup.
     pub fn checks(&self) -> Vec<(&'static str, ReadinessCheck)> {
         self.lock().clone()
@@ -325,16 +335,6 @@ impl Readiness {
     /// See [`Readiness::set_continuous`].
     pub fn is_continuous(&self) -> bool {
         self.continuous.load(Ordering::Relaxed)
-    }
-
-    /// The process is about to end: from now on nothing is ready.
-    pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-    }
-
-    /// Whether the process is about to end.
-    pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, ReadinessCheck)>> {

@@ -47,7 +47,7 @@ pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnosti
 
 fn consolidate(line: &Line) -> Result<Pattern, Diagnostic> {
     let mut words = line.words();
-    let period = words.duration(..)?;
+    let period = words.duration("a duration", ..)?;
     let word = words.required("a regular expression")?;
     if word.text.len() > MAX_REGEX {
         let length = word.text.len();

@@ -43,7 +43,7 @@ fn parse(directive: &Directive) -> Result<(HttpAddress, Duration), Diagnostics> 
         match line.name.text.as_str() {
             "lameduck" => {
                 let mut words = line.words();
-                lameduck = errors.take(words.duration(..)).unwrap_or_default();
+                lameduck = errors.take(words.duration("a duration", ..)).unwrap_or_default();
                 errors.take(words.end());
             }
             _ => errors.push(unknown_property(&line.name, &["lameduck"])),

@@ -35,7 +35,7 @@ fn parse(directive: &Directive) -> Result<(HttpAddress, bool), Diagnostics> {
             "monitor" => {
                 let mut words = line.words();
                 let modes = [("until-ready", false), ("continuously", true)];
-                continuous = errors.take(words.one_of(&modes)).unwrap_or_default();
+                continuous = errors.take(words.one_of("a mode", &modes)).unwrap_or_default();
                 errors.take(words.end());
             }
             _ => errors.push(unknown_property(&line.name, &["monitor"])),
