@@ -126,8 +126,14 @@ impl Store {
             Some(old) => old.slot,
             None => ring.free_slot(),
         };
-        let key = Key { hash: key.hash(), name: question.name.to_name(), details: question.details, side };
-        let node = Arc::new(Node { key: key.clone(), slot, bytes, seen: AtomicBool::new(false), item });
+        let key = Key {
+            hash: key.hash(),
+            name: question.name.to_name(),
+            details: question.details,
+            side,
+        };
+        let node =
+            Arc::new(Node { key: key.clone(), slot, bytes, seen: AtomicBool::new(false), item });
         ring.put(&node);
         map.insert(key, node);
         for _ in 0..SWEEP {
