@@ -310,6 +310,14 @@ impl Question<'_> {
     }
 }
 
+#[cfg(test)]
+impl Question<'_> {
+    /// Whether both are the same question.
+    pub(super) fn is(self, other: Question<'_>) -> bool {
+        self.equivalent(&other.to_owned())
+    }
+}
+
 /// A question that owns its name.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct OwnedQuestion {
