@@ -6,7 +6,7 @@
 
 use crate::codes::{Class, Rcode, RecordType, flags};
 use crate::name::NameRef;
-use crate::query::{Edns, HEADER, Query, is_echoed_option, response_limit};
+use crate::query::{Edns, HEADER, Query, response_limit};
 use crate::record::{Entry, Owner, RdataNames, Section};
 use crate::reply::{Answer, Failure, Reply};
 
@@ -72,7 +72,7 @@ pub fn echoed_edns(edns: &Edns) -> Edns {
     let mut echoed =
         Edns { udp_size: edns.udp_size, flags: edns.flags & ECHOED_FLAGS, ..Edns::default() };
     for (code, data) in edns.options() {
-        if is_echoed_option(code) {
+        if edns.echoes(code) {
             echoed.push_option(code, data);
         }
     }
