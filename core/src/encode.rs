@@ -101,8 +101,10 @@ fn encode_reply(query: &Query, reply: &Reply, compressor: &mut Compressor, out: 
     };
     let limit = response_limit(query.transport, request_edns);
     let room = limit.saturating_sub(opt.map_or(0, Edns::wire_length));
+    // The upper bits of a code have no place without an OPT record (RFC 6891 section 6.1.3), and the lower ones alone would lie.
+    let rcode = if opt.is_none() && reply.rcode.0 > flags::RCODE { Rcode::SERVFAIL } else { reply.rcode };
 
-    write_header(query, reply.flags, reply.rcode, out);
+    write_header(query, reply.flags, rcode, out);
     write_question(query, out);
     compressor.begin();
     let mut writer = Writer { query, out, start, end: start + room, compressor };
@@ -121,7 +123,7 @@ fn encode_reply(query: &Query, reply: &Reply, compressor: &mut Compressor, out: 
         out[at..at + 2].copy_from_slice(&count.to_be_bytes());
     }
     if let Some(opt) = opt {
-        write_opt(opt, reply.rcode, out);
+        write_opt(opt, rcode, out);
         let additional = counts[2].wrapping_add(1);
         out[start + 10..start + 12].copy_from_slice(&additional.to_be_bytes());
     }

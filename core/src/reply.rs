@@ -36,6 +36,15 @@ impl Answer {
         }
     }
 
+    /// What went wrong, if something did and there is more to say than the response code: what `errors` logs.
+    pub fn cause(&self) -> Option<&Cause> {
+        match self {
+            Answer::Reply(reply) => reply.cause.as_deref(),
+            Answer::Failure(failure) => failure.cause.as_deref(),
+            Answer::Silence => None,
+        }
+    }
+
     /// The response code the client will see; `None` for silence.
     pub fn rcode(&self) -> Option<Rcode> {
         match self {
@@ -77,6 +86,8 @@ pub struct Reply {
     pub request_edns: Option<Box<Edns>>,
     /// Name of the plugin that made the reply.
     pub source: &'static str,
+    /// What went wrong, for the operator, where a plugin wrote the reply to a failure itself.
+    pub cause: Option<Box<Cause>>,
 }
 
 impl Reply {
@@ -95,6 +106,7 @@ impl Reply {
             opt: None,
             request_edns: None,
             source,
+            cause: None,
         }
     }
 
@@ -288,7 +300,7 @@ impl Failure {
 }
 
 /// Why a query failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Cause {
     /// For the operator's log.
     pub text: String,
