@@ -74,7 +74,8 @@ mod tests {
     #[test]
     fn numbers_of_two_threads_differ() {
         let here: Vec<u64> = (0..100).map(|_| number()).collect();
-        let there = std::thread::spawn(|| (0..100).map(|_| number()).collect::<Vec<_>>()).join().unwrap();
+        let there =
+            std::thread::spawn(|| (0..100).map(|_| number()).collect::<Vec<_>>()).join().unwrap();
         assert!(here.iter().all(|number| !there.contains(number)));
     }
 
