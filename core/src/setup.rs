@@ -14,6 +14,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -281,6 +282,7 @@ pub struct ReloadInterval {
 #[derive(Default)]
 pub struct Readiness {
     checks: Mutex<Vec<(&'static str, ReadinessCheck)>>,
+    stopping: AtomicBool,
 }
 
 /// Answers whether a plugin is ready, and says more about it if there is something to say.
@@ -299,6 +301,16 @@ impl Readiness {
     /// Adds a plugin's check.
     pub fn add(&self, plugin: &'static str, check: impl Fn() -> ReadinessState + Send + Sync + 'static) {
         self.lock().push((plugin, Arc::new(check)));
+    }
+
+    /// From now on nothing is ready: the process is about to end.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether the process is about to end.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     /// All checks, in the order of setup.
