@@ -17,9 +17,10 @@ use periplus_core::codes::{RecordType, flags};
 use periplus_core::query::Query;
 use tokio_util::sync::CancellationToken;
 
+use super::error::ExchangeError;
 use super::message::{Request, is_alive};
 use super::settings::{LEAST_PROBE_INTERVAL, PROBE_TIMEOUT, Protocol};
-use super::upstream::{Over, Upstream};
+use super::upstream::{Over, Upstream, exchange_once};
 
 /// What is known of an upstream's health.
 #[derive(Default)]
@@ -70,7 +71,7 @@ async fn probe_until_alive(upstream: &Upstream) {
     health.probed.store(false, Ordering::Release);
 }
 
-async fn probe(upstream: &Upstream) -> Result<(), super::error::ExchangeError> {
+async fn probe(upstream: &Upstream) -> Result<(), ExchangeError> {
     let settings = &upstream.settings;
     let mut query = Query::internal(settings.probe.domain.as_ref(), RecordType::NS);
     if !settings.probe.recursion {
@@ -79,5 +80,6 @@ async fn probe(upstream: &Upstream) -> Result<(), super::error::ExchangeError> {
     let request = Request::new(&query);
     let over = if settings.protocol == Protocol::Tcp { Over::Tcp } else { Over::Udp };
     let id = request.id();
-    upstream.exchange_once(&request, over, PROBE_TIMEOUT, |message| is_alive(message, id)).await
+    let accept = |message: &[u8]| is_alive(message, id);
+    exchange_once(upstream.address, settings.source, &request, over, PROBE_TIMEOUT, accept).await
 }

@@ -1,6 +1,6 @@
 //! One upstream: its connections, and whether it is in health.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,44 +150,11 @@ impl Upstream {
         }
     }
 
-    /// An exchange on a connection of its own that is closed afterwards: what a probe does.
-    pub(super) async fn exchange_once<T>(
-        &self,
-        request: &Request,
-        over: Over,
-        limit: Duration,
-        mut accept: impl FnMut(&[u8]) -> Option<T>,
-    ) -> Result<T, ExchangeError> {
-        let network = if over == Over::Udp { "udp" } else { "tcp" };
-        let source = self.settings.source;
-        let exchange = async {
-            match over {
-                Over::Udp => {
-                    let mut connection = UdpConnection::open(self.address, source, request.datagram())?;
-                    connection.receive(&mut accept).await.map_err(|cause| (Step::Read, cause))
-                }
-                Over::Tcp => {
-                    let mut connection = TcpConnection::open(self.address, source).await?;
-                    connection.exchange(request.framed(), request.id(), &mut accept).await
-                }
-            }
-        };
-        let done = tokio::time::timeout(limit, exchange).await;
-        done.unwrap_or(Err((Step::Read, Cause::Timeout)))
-            .map_err(|(step, cause)| self.failed(network, None, step, cause))
-    }
-
     /// Closes connections that may not be used any more.
     pub(super) fn sweep(&self) {
         let now = Instant::now().into_std();
         self.udp.sweep(now);
         self.tcp.sweep(now);
-    }
-
-    /// Idle connections: UDP and TCP.
-    #[cfg(test)]
-    pub(super) fn idle(&self) -> (usize, usize) {
-        (self.udp.len(), self.tcp.len())
     }
 
     fn failed(
@@ -199,4 +166,32 @@ impl Upstream {
     ) -> ExchangeError {
         ExchangeError { step, network, local, remote: self.address, cause }
     }
+}
+
+/// An exchange on a connection of its own that is closed afterwards: what a probe or a single look-up does.
+pub(super) async fn exchange_once<T>(
+    remote: SocketAddr,
+    source: Option<IpAddr>,
+    request: &Request,
+    over: Over,
+    limit: Duration,
+    mut accept: impl FnMut(&[u8]) -> Option<T>,
+) -> Result<T, ExchangeError> {
+    let exchange = async {
+        match over {
+            Over::Udp => {
+                let mut connection = UdpConnection::open(remote, source, request.datagram())?;
+                connection.receive(&mut accept).await.map_err(|cause| (Step::Read, cause))
+            }
+            Over::Tcp => {
+                let mut connection = TcpConnection::open(remote, source).await?;
+                connection.exchange(request.framed(), request.id(), &mut accept).await
+            }
+        }
+    };
+    let done = tokio::time::timeout(limit, exchange).await;
+    done.unwrap_or(Err((Step::Read, Cause::Timeout))).map_err(|(step, cause)| {
+        let network = if over == Over::Udp { "udp" } else { "tcp" };
+        ExchangeError { step, network, local: None, remote, cause }
+    })
 }
