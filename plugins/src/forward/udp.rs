@@ -7,9 +7,9 @@
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
-use std::task::{Poll, ready};
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::error::{Cause, Step};
@@ -70,26 +70,35 @@ impl UdpConnection {
         &mut self,
         mut accept: impl FnMut(&[u8]) -> Option<T>,
     ) -> Result<T, Cause> {
-        std::future::poll_fn(|cx| {
-            loop {
-                ready!(self.socket.poll_recv_ready(cx)).map_err(Cause::Io)?;
-                let received = BUFFER.with_borrow_mut(|buffer| {
-                    self.socket.try_recv(buffer).map(|length| accept(&buffer[..length]))
-                });
-                match received {
-                    Ok(Some(response)) => return Poll::Ready(Ok(response)),
-                    Ok(None) => {
-                        self.foreign += 1;
-                        if self.foreign >= MOST_FOREIGN {
-                            return Poll::Ready(Err(Cause::ManyWrongAnswers));
-                        }
-                    }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    Err(error) => return Poll::Ready(Err(Cause::Io(error))),
-                }
+        loop {
+            // An ICMP error alone does not make a socket readable.
+            let interest = Interest::READABLE | Interest::ERROR;
+            let ready = self.socket.ready(interest).await.map_err(Cause::Io)?;
+            if ready.is_error()
+                && let Some(error) = self.pending_error()
+            {
+                return Err(Cause::Io(error));
             }
-        })
-        .await
+            let received = BUFFER.with_borrow_mut(|buffer| {
+                self.socket.try_recv(buffer).map(|length| accept(&buffer[..length]))
+            });
+            match received {
+                Ok(Some(response)) => return Ok(response),
+                Ok(None) if self.foreign + 1 >= MOST_FOREIGN => return Err(Cause::ManyWrongAnswers),
+                Ok(None) => self.foreign += 1,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(Cause::Io(error)),
+            }
+        }
+    }
+
+    /// What the system has to say against the socket. Without an error the readiness was of the past and is cleared.
+    fn pending_error(&self) -> Option<io::Error> {
+        let found = self.socket.try_io(Interest::ERROR, || match self.socket.take_error()? {
+            Some(error) => Ok(error),
+            None => Err(ErrorKind::WouldBlock.into()),
+        });
+        found.ok()
     }
 
     /// Whether another question may use the socket.
