@@ -66,9 +66,13 @@ pub(super) fn read(word: &Word, directory: &Path) -> Result<Destination, Diagnos
 /// Reads `ADDRESS[:PORT]`, as `resolver` takes it.
 pub(super) fn read_address(word: &Word) -> Result<SocketAddr, Diagnostic> {
     let (host, port) = split_port(&word.text);
-    let mut address = resolv_conf::address(host.trim_matches(['[', ']']), PORT).ok_or_else(|| {
-        word.error(format!("resolver must be an IP address or IP:port: \"{}\"", shown(&word.text)))
-    })?;
+    let mut address =
+        resolv_conf::address(host.trim_matches(['[', ']']), PORT).ok_or_else(|| {
+            word.error(format!(
+                "resolver must be an IP address or IP:port: \"{}\"",
+                shown(&word.text)
+            ))
+        })?;
     if let Some(port) = port {
         address.set_port(read_port(word, port)?);
     }
@@ -84,16 +88,21 @@ fn without_scheme(word: &Word) -> Result<&str, Diagnostic> {
         }
         word.error(format!("invalid address: \"{}\"", shown(text)))
     } else if NOT_YET.contains(&scheme) {
-        word.error(format!("'{scheme}://' upstreams are in CoreDNS, but Periplus does not have them yet"))
-            .with_help("plain DNS over UDP and TCP is there: write the address without a scheme")
+        word.error(format!(
+            "'{scheme}://' upstreams are in CoreDNS, but Periplus does not have them yet"
+        ))
+        .with_help("plain DNS over UDP and TCP is there: write the address without a scheme")
     } else if REFUSED.contains(&scheme) {
         word.error(format!(
             "'{scheme}' is not supported as a destination protocol in forward: {}",
             shown(text)
         ))
     } else {
-        word.error(format!("'{}' is not supported as a destination protocol in forward", shown(scheme)))
-            .with_note("allowed here: dns")
+        word.error(format!(
+            "'{}' is not supported as a destination protocol in forward",
+            shown(scheme)
+        ))
+        .with_note("allowed here: dns")
     };
     Err(problem)
 }
@@ -109,7 +118,9 @@ fn split_port(text: &str) -> (&str, Option<&str>) {
 fn read_port(word: &Word, text: &str) -> Result<u16, Diagnostic> {
     match text.parse() {
         Ok(port) if port > 0 => Ok(port),
-        _ => Err(word.error(format!("'{}' is not a port", shown(text))).with_note("allowed here: 1 to 65535")),
+        _ => Err(word
+            .error(format!("'{}' is not a port", shown(text)))
+            .with_note("allowed here: 1 to 65535")),
     }
 }
 

@@ -75,7 +75,9 @@ impl fmt::Display for ExchangeError {
             Cause::Io(error) => write!(f, "{call}: {}", text_of(error)),
             Cause::Closed => f.write_str("EOF"),
             Cause::WrongAnswer => f.write_str("the answer does not match the question"),
-            Cause::ManyWrongAnswers => f.write_str("too many answers that do not match the question"),
+            Cause::ManyWrongAnswers => {
+                f.write_str("too many answers that do not match the question")
+            }
         }
     }
 }
@@ -105,9 +107,27 @@ mod tests {
         let local = Some("10.1.2.3:40000".parse().unwrap());
         let refused = || Cause::Io(ErrorKind::ConnectionRefused.into());
         let cases = [
-            (Step::Read, "udp", local, Cause::Timeout, "read udp 10.1.2.3:40000->10.0.0.10:53: i/o timeout"),
-            (Step::Read, "udp", local, refused(), "read udp 10.1.2.3:40000->10.0.0.10:53: read: connection refused"),
-            (Step::Dial, "tcp", None, refused(), "dial tcp 10.0.0.10:53: connect: connection refused"),
+            (
+                Step::Read,
+                "udp",
+                local,
+                Cause::Timeout,
+                "read udp 10.1.2.3:40000->10.0.0.10:53: i/o timeout",
+            ),
+            (
+                Step::Read,
+                "udp",
+                local,
+                refused(),
+                "read udp 10.1.2.3:40000->10.0.0.10:53: read: connection refused",
+            ),
+            (
+                Step::Dial,
+                "tcp",
+                None,
+                refused(),
+                "dial tcp 10.0.0.10:53: connect: connection refused",
+            ),
             (Step::Dial, "tcp", None, Cause::Timeout, "dial tcp 10.0.0.10:53: i/o timeout"),
             (Step::Read, "tcp", local, Cause::Closed, "read tcp 10.1.2.3:40000->10.0.0.10:53: EOF"),
         ];

@@ -56,9 +56,9 @@ async fn probe_until_alive(upstream: &Upstream) {
     let max_fails = upstream.settings.max_fails;
     let health = &upstream.health;
     while let Err(error) = probe(upstream).await {
-        upstream.metrics.probe_failures.add(1);
         let failures = health.failures.load(Ordering::Relaxed).saturating_add(1);
         health.failures.store(failures, Ordering::Relaxed);
+        upstream.metrics.probe_failures.add(1);
         if Some(failures) == max_fails.checked_add(1) {
             tracing::warn!("plugin/forward: upstream {} is down: {error}", upstream.address);
         }

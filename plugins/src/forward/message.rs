@@ -75,8 +75,10 @@ fn answers(response: &Response, query: &Query) -> bool {
     match &response.question {
         Some(question) => question.matches(query),
         None => {
-            matches!(response.reply.rcode, Rcode::FORMERR | Rcode::SERVFAIL | Rcode::NOTIMP | Rcode::REFUSED)
-                && response.reply.entries().next().is_none()
+            matches!(
+                response.reply.rcode,
+                Rcode::FORMERR | Rcode::SERVFAIL | Rcode::NOTIMP | Rcode::REFUSED
+            ) && response.reply.entries().next().is_none()
         }
     }
 }

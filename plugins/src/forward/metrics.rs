@@ -76,7 +76,14 @@ impl UpstreamMetrics {
             "Counter of the number of failed healthchecks.",
             &[("proxy_name", super::NAME), ("to", &to)],
         );
-        UpstreamMetrics { durations: [const { OnceLock::new() }; COMMON], registry, to, probe_failures, udp, tcp }
+        UpstreamMetrics {
+            durations: [const { OnceLock::new() }; COMMON],
+            registry,
+            to,
+            probe_failures,
+            udp,
+            tcp,
+        }
     }
 
     /// Counts an exchange that ended in an answer.

@@ -55,7 +55,10 @@ mod tests {
     #[test]
     fn round_robin_puts_the_next_one_first_and_keeps_the_others_in_order() {
         let policy = Policy::RoundRobin(AtomicU32::new(0));
-        assert_eq!(orders(&policy, 4, 5), [[1, 0, 2, 3], [2, 0, 1, 3], [3, 0, 1, 2], [0, 1, 2, 3], [1, 0, 2, 3]]);
+        assert_eq!(
+            orders(&policy, 4, 5),
+            [[1, 0, 2, 3], [2, 0, 1, 3], [3, 0, 1, 2], [0, 1, 2, 3], [1, 0, 2, 3]]
+        );
     }
 
     #[test]

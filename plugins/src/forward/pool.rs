@@ -94,7 +94,9 @@ impl<C> Pool<C> {
 impl Limits {
     fn allow<C>(&self, idle: &Idle<C>, now: Instant) -> bool {
         now.saturating_duration_since(idle.used) <= self.expire
-            && self.max_age.is_none_or(|most| now.saturating_duration_since(idle.connection.at) <= most)
+            && self
+                .max_age
+                .is_none_or(|most| now.saturating_duration_since(idle.connection.at) <= most)
     }
 }
 
@@ -105,7 +107,11 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn pool(expire: u32, max_age: Option<u32>, max_idle: Option<usize>) -> Pool<u8> {
-        Pool::new(Limits { expire: SECOND * expire, max_age: max_age.map(|age| SECOND * age), max_idle })
+        Pool::new(Limits {
+            expire: SECOND * expire,
+            max_age: max_age.map(|age| SECOND * age),
+            max_idle,
+        })
     }
 
     fn taken(pool: &Pool<u8>, now: Instant) -> Option<u8> {

@@ -109,9 +109,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("resolv.conf");
         let missing = read(&path).unwrap_err();
-        assert!(missing.starts_with(&format!("open {}: No such file", path.display())), "{missing}");
+        assert!(
+            missing.starts_with(&format!("open {}: No such file", path.display())),
+            "{missing}"
+        );
         std::fs::write(&path, "search x\nnameserver y\n").unwrap();
-        assert_eq!(read(&path).unwrap_err(), format!("{}:2: nameserver 'y' is not an IP address", path.display()));
+        assert_eq!(
+            read(&path).unwrap_err(),
+            format!("{}:2: nameserver 'y' is not an IP address", path.display())
+        );
         std::fs::write(&path, vec![b'#'; MOST_BYTES as usize + 1]).unwrap();
         assert!(read(&path).unwrap_err().ends_with("larger than 65536 bytes"));
         std::fs::write(&path, b"# \xff\nnameserver ::1\n").unwrap();

@@ -51,7 +51,11 @@ pub(super) fn upstreams(
 }
 
 /// Looks up the host names of a stanza until all have addresses.
-pub(super) async fn resolve(stanza: Arc<Stanza>, mut destinations: Vec<Destination>, registry: Arc<Registry>) {
+pub(super) async fn resolve(
+    stanza: Arc<Stanza>,
+    mut destinations: Vec<Destination>,
+    registry: Arc<Registry>,
+) {
     let mut pause = FIRST_PAUSE;
     loop {
         let mut missing = false;
@@ -69,7 +73,12 @@ pub(super) async fn resolve(stanza: Arc<Stanza>, mut destinations: Vec<Destinati
             }
         }
         let known = stanza.upstreams.load_full();
-        stanza.upstreams.store(Arc::new(upstreams(&destinations, &known, &stanza.settings, &registry)));
+        stanza.upstreams.store(Arc::new(upstreams(
+            &destinations,
+            &known,
+            &stanza.settings,
+            &registry,
+        )));
         if !missing {
             return;
         }
@@ -85,7 +94,11 @@ async fn look_up(host: &Host, settings: &Settings) -> Result<Vec<SocketAddr>, St
     } else {
         ask_resolvers(host, settings).await?
     };
-    if found.is_empty() { Err(format!("no addresses found for \"{}\"", host.name)) } else { Ok(found) }
+    if found.is_empty() {
+        Err(format!("no addresses found for \"{}\"", host.name))
+    } else {
+        Ok(found)
+    }
 }
 
 /// The addresses from the first resolver that has any, A before AAAA.
@@ -118,10 +131,10 @@ async fn ask_resolver(
     let request = Request::new(&query);
     let id = request.id();
     let accept = |message: &[u8]| read_answer(message, &query, id);
-    let reply = exchange_once(resolver, settings.source, &request, Over::Udp, TIMEOUT, accept).await?;
+    let reply =
+        exchange_once(resolver, settings.source, &request, Over::Udp, TIMEOUT, accept).await?;
     let entries = reply.answer.iter().filter(|entry| entry.rtype() == rtype);
-    let addresses = entries.flat_map(|entry| {
-        entry.set.rdata().filter_map(|rdata| record::address(rtype, rdata))
-    });
+    let addresses = entries
+        .flat_map(|entry| entry.set.rdata().filter_map(|rdata| record::address(rtype, rdata)));
     Ok(addresses.map(|address| SocketAddr::new(address, host.port)).collect())
 }

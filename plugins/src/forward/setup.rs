@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use periplus_core::codes::Rcode;
 use periplus_core::corefile::{
-    Diagnostic, Diagnostics, Directive, Line, Word, did_you_mean, format_go_duration, normalize_zone,
-    shown, unknown_property,
+    Diagnostic, Diagnostics, Directive, Line, Word, did_you_mean, format_go_duration,
+    normalize_zone, shown, unknown_property,
 };
 use periplus_core::name::Name;
 use periplus_core::plugin::Plugin;
@@ -26,9 +26,24 @@ use super::stanza::Stanza;
 
 /// The options of a stanza.
 const OPTIONS: [&str; 18] = [
-    "except", "force_tcp", "prefer_udp", "expire", "max_age", "max_idle_conns", "read_timeout", "max_fails",
-    "health_check", "max_connect_attempts", "policy", "max_concurrent", "next", "next_on_nodata", "failover",
-    "failfast_all_unhealthy_upstreams", "resolver", "source_address",
+    "except",
+    "force_tcp",
+    "prefer_udp",
+    "expire",
+    "max_age",
+    "max_idle_conns",
+    "read_timeout",
+    "max_fails",
+    "health_check",
+    "max_connect_attempts",
+    "policy",
+    "max_concurrent",
+    "next",
+    "next_on_nodata",
+    "failover",
+    "failfast_all_unhealthy_upstreams",
+    "resolver",
+    "source_address",
 ];
 /// Options of CoreDNS's `forward` that this one does not have yet.
 const NOT_YET: [&str; 3] = ["tls", "tls_servername", "doh_method"];
@@ -81,7 +96,10 @@ async fn tend(stanzas: &[Arc<Stanza>], resolving: impl Future, stop: &Cancellati
     stanzas.iter().for_each(|stanza| stanza.stop.cancel());
 }
 
-fn read_stanza(directive: &Directive, directory: &Path) -> Result<(Settings, Vec<Destination>), Diagnostics> {
+fn read_stanza(
+    directive: &Directive,
+    directory: &Path,
+) -> Result<(Settings, Vec<Destination>), Diagnostics> {
     let mut errors = Diagnostics::new();
     let mut words = directive.words();
     let from = words.required("the zone to forward").and_then(read_from)?;
@@ -110,16 +128,24 @@ fn read_stanza(directive: &Directive, directory: &Path) -> Result<(Settings, Vec
     let is_empty = |destination: &&Destination| matches!(destination, Destination::Addresses(a) if a.is_empty());
     let count = read.iter().filter(|destination| !is_empty(destination)).count();
     if count > MOST_DESTINATIONS {
-        errors.push(to[MOST_DESTINATIONS].error(format!("more than {MOST_DESTINATIONS} TOs configured: {count}")));
+        errors.push(
+            to[MOST_DESTINATIONS]
+                .error(format!("more than {MOST_DESTINATIONS} TOs configured: {count}")),
+        );
     } else if count == 0 && !errors.has_errors() {
-        errors.push(to[0].error("no valid upstream addresses found").with_help("the file names no nameserver"));
+        errors.push(
+            to[0]
+                .error("no valid upstream addresses found")
+                .with_help("the file names no nameserver"),
+        );
     }
     errors.into_result((settings, read))
 }
 
 fn read_from(word: &Word) -> Result<Name, Diagnostic> {
     let unable = || word.error(format!("unable to normalize '{}'", shown(&word.text)));
-    let zones = normalize_zone(&word.text).map_err(|error| unable().with_note(error.to_string()))?;
+    let zones =
+        normalize_zone(&word.text).map_err(|error| unable().with_note(error.to_string()))?;
     let first = zones.first().ok_or_else(unable)?;
     if zones.len() > 1 {
         tracing::warn!(
@@ -138,7 +164,11 @@ struct Flags<'a> {
     max_age: Option<&'a Word>,
 }
 
-fn read_option<'a>(line: &'a Line, settings: &mut Settings, flags: &mut Flags<'a>) -> Result<(), Diagnostic> {
+fn read_option<'a>(
+    line: &'a Line,
+    settings: &mut Settings,
+    flags: &mut Flags<'a>,
+) -> Result<(), Diagnostic> {
     let mut words = line.words();
     match line.name.text.as_str() {
         "except" => {
@@ -163,7 +193,9 @@ fn read_option<'a>(line: &'a Line, settings: &mut Settings, flags: &mut Flags<'a
                 return Err(word.error("read_timeout must be positive: 0s"));
             }
         }
-        "max_fails" => settings.max_fails = words.integer("a number of failed probes", 0..=u32::MAX)?,
+        "max_fails" => {
+            settings.max_fails = words.integer("a number of failed probes", 0..=u32::MAX)?
+        }
         "health_check" => read_health_check(line, settings)?,
         "max_connect_attempts" => {
             settings.max_attempts = Some(words.integer("a number of attempts", 0..=u32::MAX)?);
@@ -191,14 +223,16 @@ fn read_option<'a>(line: &'a Line, settings: &mut Settings, flags: &mut Flags<'a
         "failfast_all_unhealthy_upstreams" => settings.failfast = true,
         "resolver" => {
             let servers = words.required_rest("the address of a resolver")?;
-            settings.resolver = servers.iter().map(destination::read_address).collect::<Result<_, _>>()?;
+            settings.resolver =
+                servers.iter().map(destination::read_address).collect::<Result<_, _>>()?;
         }
         "source_address" => {
             let word = words.required("an IP address")?;
             let address = word.text.parse();
-            settings.source = Some(
-                address.map_err(|_| word.error(format!("invalid IP address: {}", shown(&word.text))))?,
-            );
+            settings.source =
+                Some(address.map_err(|_| {
+                    word.error(format!("invalid IP address: {}", shown(&word.text)))
+                })?);
         }
         name if NOT_YET.contains(&name) => {
             return Err(line.name.error(format!(
@@ -275,7 +309,8 @@ fn read_rcode(word: &Word) -> Result<Rcode, Diagnostic> {
         _ => Rcode::from_mnemonic(text),
     };
     known.ok_or_else(|| {
-        word.error(format!("{} is not a valid rcode", shown(text)))
-            .with_note("allowed here: response codes by name, such as SERVFAIL, REFUSED or NXDOMAIN")
+        word.error(format!("{} is not a valid rcode", shown(text))).with_note(
+            "allowed here: response codes by name, such as SERVFAIL, REFUSED or NXDOMAIN",
+        )
     })
 }

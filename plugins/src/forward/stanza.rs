@@ -68,7 +68,12 @@ impl Stanza {
     }
 
     /// Asks upstreams until one has an answer. `is_last`: no stanza follows to hand the question on to.
-    pub(super) async fn ask(&self, query: &Query, countdown: &mut Countdown<'_>, is_last: bool) -> Verdict {
+    pub(super) async fn ask(
+        &self,
+        query: &Query,
+        countdown: &mut Countdown<'_>,
+        is_last: bool,
+    ) -> Verdict {
         match self.obtain(query, countdown).await {
             Ok(reply) if !is_last && self.is_handed_on(&reply) => Verdict::HandOn,
             Ok(reply) => Verdict::Answer(reply.into()),
@@ -82,7 +87,11 @@ impl Stanza {
     }
 
     /// The reply of the first upstream that has one; the error is that of the last attempt, if there was one.
-    async fn obtain(&self, query: &Query, countdown: &mut Countdown<'_>) -> Result<Reply, Option<ExchangeError>> {
+    async fn obtain(
+        &self,
+        query: &Query,
+        countdown: &mut Countdown<'_>,
+    ) -> Result<Reply, Option<ExchangeError>> {
         let settings = &*self.settings;
         let upstreams = self.upstreams.load_full();
         let count = upstreams.len();
@@ -194,8 +203,9 @@ async fn timed(
     countdown: &mut Countdown<'_>,
 ) -> Result<Reply, ExchangeError> {
     let (start, id) = (Instant::now(), request.id());
-    let reply =
-        upstream.exchange(request, over, countdown, |message| read_answer(message, query, id)).await?;
+    let reply = upstream
+        .exchange(request, over, countdown, |message| read_answer(message, query, id))
+        .await?;
     upstream.metrics.observe(reply.rcode, start.elapsed().as_secs_f64());
     Ok(reply)
 }

@@ -88,7 +88,10 @@ pub(super) fn is_closed(cause: &Cause) -> bool {
     match cause {
         Cause::Closed => true,
         Cause::Io(error) => {
-            matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted)
+            matches!(
+                error.kind(),
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
+            )
         }
         _ => false,
     }

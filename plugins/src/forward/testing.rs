@@ -109,7 +109,9 @@ fn response_to(query: &Query, change: impl FnOnce(&mut Reply)) -> Vec<u8> {
 
 impl ScriptedUpstream {
     /// Starts an upstream on a free port.
-    pub(crate) fn new(script: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static) -> ScriptedUpstream {
+    pub(crate) fn new(
+        script: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static,
+    ) -> ScriptedUpstream {
         let (udp, tcp) = RUNTIME.block_on(free_port());
         let address = udp.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
@@ -194,7 +196,9 @@ async fn serve_udp(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
         tokio::spawn(async move {
             for step in steps {
                 match step {
-                    Step::Send(bytes) | Step::Raw(bytes) => drop(socket.send_to(&bytes, from).await),
+                    Step::Send(bytes) | Step::Raw(bytes) => {
+                        drop(socket.send_to(&bytes, from).await)
+                    }
                     Step::Wait(time) => tokio::time::sleep(time).await,
                     Step::Close => {}
                 }
@@ -218,7 +222,9 @@ async fn serve_connection(mut stream: TcpStream, from: SocketAddr, shared: Arc<S
         }
         for step in shared.steps(&message, from, Transport::Tcp) {
             let bytes = match step {
-                Step::Send(message) => [&(message.len() as u16).to_be_bytes(), &message[..]].concat(),
+                Step::Send(message) => {
+                    [&(message.len() as u16).to_be_bytes(), &message[..]].concat()
+                }
                 Step::Raw(bytes) => bytes,
                 Step::Wait(time) => {
                     tokio::time::sleep(time).await;
@@ -260,7 +266,8 @@ impl Refusing {
     pub(crate) fn new() -> Refusing {
         RUNTIME.block_on(async {
             for _ in 0..100 {
-                let udp = UdpSocket::bind("127.0.0.1:0").await.expect("the loopback has free ports");
+                let udp =
+                    UdpSocket::bind("127.0.0.1:0").await.expect("the loopback has free ports");
                 let address = udp.local_addr().expect("a bound socket has an address");
                 let tcp = tokio::net::TcpSocket::new_v4().expect("a socket");
                 if tcp.bind(address).is_ok() && udp.connect("127.0.0.1:1").await.is_ok() {

@@ -16,7 +16,9 @@ use periplus_core::reply::Answer;
 use periplus_core::server::Server;
 
 use super::testing::ScriptedUpstream;
-use crate::testing::{Configured, Tasks, answer_lines, ask, configure, passed_on, query, run_tasks};
+use crate::testing::{
+    Configured, Tasks, answer_lines, ask, configure, passed_on, query, run_tasks,
+};
 
 /// A server with `forward` and, behind it, a plugin that answers NOTIMP.
 struct Fixture {

@@ -84,7 +84,9 @@ impl UdpConnection {
             });
             match received {
                 Ok(Some(response)) => return Ok(response),
-                Ok(None) if self.foreign + 1 >= MOST_FOREIGN => return Err(Cause::ManyWrongAnswers),
+                Ok(None) if self.foreign + 1 >= MOST_FOREIGN => {
+                    return Err(Cause::ManyWrongAnswers);
+                }
                 Ok(None) => self.foreign += 1,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(Cause::Io(error)),

@@ -42,9 +42,16 @@ pub(super) enum Over {
 
 impl Upstream {
     /// An upstream that nothing is known of yet.
-    pub(super) fn new(address: SocketAddr, settings: Arc<Settings>, registry: &Arc<Registry>) -> Upstream {
-        let limits =
-            Limits { expire: settings.expire, max_age: settings.max_age, max_idle: settings.max_idle };
+    pub(super) fn new(
+        address: SocketAddr,
+        settings: Arc<Settings>,
+        registry: &Arc<Registry>,
+    ) -> Upstream {
+        let limits = Limits {
+            expire: settings.expire,
+            max_age: settings.max_age,
+            max_idle: settings.max_idle,
+        };
         Upstream {
             address,
             health: Health::default(),
@@ -90,7 +97,11 @@ impl Upstream {
         }
     }
 
-    fn sent_over_udp(&self, request: &Request, now: Instant) -> Result<Made<UdpConnection>, ExchangeError> {
+    fn sent_over_udp(
+        &self,
+        request: &Request,
+        now: Instant,
+    ) -> Result<Made<UdpConnection>, ExchangeError> {
         while let Some(mut made) = self.udp.take(now.into_std()) {
             if made.connection.reuse(request.datagram()) {
                 self.metrics.udp.hits.add(1);
@@ -98,8 +109,9 @@ impl Upstream {
             }
         }
         self.metrics.udp.misses.add(1);
-        let connection = UdpConnection::open(self.address, self.settings.source, request.datagram())
-            .map_err(|(step, cause)| self.failed("udp", None, step, cause))?;
+        let connection =
+            UdpConnection::open(self.address, self.settings.source, request.datagram())
+                .map_err(|(step, cause)| self.failed("udp", None, step, cause))?;
         Ok(Made { connection, at: now.into_std() })
     }
 

@@ -90,19 +90,21 @@ fn questions_of_other_classes_are_forwarded() {
     let mut asked = query("version.bind.", RecordType::TXT);
     asked.class = Class::CH;
     // The test server itself admits only IN; the plugin is what matters here.
-    let server = std::sync::Arc::new(periplus_core::server::Server::new(periplus_core::server::ServerParts {
-        label: "dns://:53".into(),
-        zones: vec![(
-            Name::root(),
-            std::sync::Arc::new(periplus_core::server::Block {
-                chain: fixture.configured.plugin.iter().cloned().collect(),
-            }),
-        )],
-        any_class: fixture.configured.block.any_class,
-        panics_are_fatal: false,
-        panics: periplus_core::metrics::Counter::detached(),
-        dropped: Vec::new(),
-    }));
+    let server = std::sync::Arc::new(periplus_core::server::Server::new(
+        periplus_core::server::ServerParts {
+            label: "dns://:53".into(),
+            zones: vec![(
+                Name::root(),
+                std::sync::Arc::new(periplus_core::server::Block {
+                    chain: fixture.configured.plugin.iter().cloned().collect(),
+                }),
+            )],
+            any_class: fixture.configured.block.any_class,
+            panics_are_fatal: false,
+            panics: periplus_core::metrics::Counter::detached(),
+            dropped: Vec::new(),
+        },
+    ));
     crate::testing::ask(&server, &asked);
     assert_eq!(upstream.asked()[0].query.class, Class::CH);
 }
@@ -152,13 +154,18 @@ fn lies_alone_are_a_timeout() {
         ScriptedUpstream::new(|asked| vec![Step::Send(asked.lie(|query| query.id = !query.id))]);
     let fixture = Fixture::with_options("read_timeout 100ms", &upstream);
     let failure = fixture.failure(&query("example.org.", RecordType::A));
-    assert!(failure.starts_with("read udp 127.0.0.1:") && failure.ends_with(": i/o timeout"), "{failure}");
+    assert!(
+        failure.starts_with("read udp 127.0.0.1:") && failure.ends_with(": i/o timeout"),
+        "{failure}"
+    );
 }
 
 #[test]
 fn a_flood_of_guesses_ends_the_attempt_and_the_next_one_has_another_port() {
     let upstream = ScriptedUpstream::new(|asked| {
-        (0..500_u16).map(|guess| Step::Send(asked.lie(|query| query.id = query.id.wrapping_add(1 + guess)))).collect()
+        (0..500_u16)
+            .map(|guess| Step::Send(asked.lie(|query| query.id = query.id.wrapping_add(1 + guess))))
+            .collect()
     });
     let fixture = Fixture::with_options("max_connect_attempts 2\nread_timeout 10s", &upstream);
     let failure = fixture.failure(&query("example.org.", RecordType::A));
@@ -297,8 +304,10 @@ fn over_tcp_the_wrong_answer_is_an_error_at_once() {
 #[test]
 fn a_tcp_connection_that_ends_early_is_an_error_at_once() {
     type Script = fn(&Asked) -> Vec<Step>;
-    let scripts: [(Script, &str); 2] =
-        [(|_| vec![Step::Close], ": EOF"), (|_| vec![Step::Raw(vec![0, 50, 1, 2, 3]), Step::Close], ": EOF")];
+    let scripts: [(Script, &str); 2] = [
+        (|_| vec![Step::Close], ": EOF"),
+        (|_| vec![Step::Raw(vec![0, 50, 1, 2, 3]), Step::Close], ": EOF"),
+    ];
     for (script, end) in scripts {
         let upstream = ScriptedUpstream::new(script);
         let fixture = Fixture::with_options("force_tcp\nread_timeout 10s", &upstream);

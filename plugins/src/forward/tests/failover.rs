@@ -17,7 +17,8 @@ fn addresses(upstreams: &[&ScriptedUpstream]) -> Vec<SocketAddr> {
 #[test]
 fn sequential_asks_the_first_while_it_answers() {
     let (one, two) = (ScriptedUpstream::answering(1), ScriptedUpstream::answering(2));
-    let fixture = Fixture::new("forward . {1} {2} {\npolicy sequential\n}", &addresses(&[&one, &two]));
+    let fixture =
+        Fixture::new("forward . {1} {2} {\npolicy sequential\n}", &addresses(&[&one, &two]));
     for _ in 0..5 {
         assert_eq!(fixture.short("example.org."), "1");
     }
@@ -50,7 +51,9 @@ fn an_upstream_that_refuses_connections_is_passed_over_at_once() {
     for options in ["", "force_tcp"] {
         // Nobody could wait for `read_timeout`: it is longer than all attempts may take together.
         let fixture = Fixture::new(
-            &format!("forward . {{1}} {{2}} {{\npolicy sequential\nread_timeout 30s\n{options}\n}}"),
+            &format!(
+                "forward . {{1}} {{2}} {{\npolicy sequential\nread_timeout 30s\n{options}\n}}"
+            ),
             &[refusing.address, answering.address],
         );
         assert_eq!(fixture.short("example.org."), "2");
@@ -60,8 +63,11 @@ fn an_upstream_that_refuses_connections_is_passed_over_at_once() {
 #[test]
 fn when_all_refuse_the_client_gets_servfail_and_the_reason() {
     let refusing = Refusing::new();
-    for (options, text) in [("", "read: connection refused"), ("force_tcp", "connect: connection refused")] {
-        let fixture = Fixture::new(&format!("forward . {{1}} {{\n{options}\n}}"), &[refusing.address]);
+    for (options, text) in
+        [("", "read: connection refused"), ("force_tcp", "connect: connection refused")]
+    {
+        let fixture =
+            Fixture::new(&format!("forward . {{1}} {{\n{options}\n}}"), &[refusing.address]);
         let mut asked = query("example.org.", RecordType::A);
         asked.edns = Some(Edns { udp_size: 1232, ..Edns::default() });
         let failure = fixture.failure(&asked);
@@ -102,7 +108,9 @@ fn an_upstream_that_failed_is_asked_last_until_a_probe_clears_it() {
 
 #[test]
 fn attempts_are_limited_to_two_per_upstream_or_as_configured() {
-    for (options, attempts) in [("", 4), ("max_connect_attempts 1", 1), ("max_connect_attempts 3", 3)] {
+    for (options, attempts) in
+        [("", 4), ("max_connect_attempts 1", 1), ("max_connect_attempts 3", 3)]
+    {
         let upstreams = [ScriptedUpstream::silent(), ScriptedUpstream::silent()];
         let fixture = Fixture::new(
             &format!("forward . {{1}} {{2}} {{\nread_timeout 50ms\n{options}\n}}"),
@@ -152,8 +160,12 @@ fn failover_asks_the_others_and_keeps_the_last_reply() {
 
 #[test]
 fn without_failover_servfail_is_an_answer() {
-    let (failing, answering) = (ScriptedUpstream::failing(Rcode::SERVFAIL), ScriptedUpstream::answering(2));
-    let fixture = Fixture::new("forward . {1} {2} {\npolicy sequential\n}", &addresses(&[&failing, &answering]));
+    let (failing, answering) =
+        (ScriptedUpstream::failing(Rcode::SERVFAIL), ScriptedUpstream::answering(2));
+    let fixture = Fixture::new(
+        "forward . {1} {2} {\npolicy sequential\n}",
+        &addresses(&[&failing, &answering]),
+    );
     assert_eq!(fixture.short("example.org."), "SERVFAIL");
     assert!(answering.asked().is_empty());
 }

@@ -8,7 +8,11 @@ use crate::testing::{eventually, query};
 
 /// Answers probes, which ask for NS records, and nothing else.
 fn only_probes(asked: &Asked) -> Vec<Step> {
-    if asked.query.qtype == RecordType::NS { vec![Step::Send(asked.address(1))] } else { Vec::new() }
+    if asked.query.qtype == RecordType::NS {
+        vec![Step::Send(asked.address(1))]
+    } else {
+        Vec::new()
+    }
 }
 
 fn probes(upstream: &ScriptedUpstream) -> Vec<Asked> {
@@ -89,7 +93,11 @@ fn when_all_are_down_one_of_them_is_asked_all_the_same() {
     });
     // Probes still fail, questions do not.
     upstream.becomes(|asked| {
-        if asked.query.qtype == RecordType::NS { vec![Step::Close] } else { vec![Step::Send(asked.address(1))] }
+        if asked.query.qtype == RecordType::NS {
+            vec![Step::Close]
+        } else {
+            vec![Step::Send(asked.address(1))]
+        }
     });
     assert_eq!(fixture.short("example.org."), "1");
 }

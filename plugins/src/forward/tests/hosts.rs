@@ -34,8 +34,11 @@ fn a_host_name_is_looked_up_with_the_resolver_and_then_asked() {
 
 #[test]
 fn until_then_the_other_upstreams_are_asked_and_the_look_up_is_tried_again() {
-    let (resolver, host, other) =
-        (ScriptedUpstream::failing(Rcode::SERVFAIL), ScriptedUpstream::answering(1), ScriptedUpstream::answering(2));
+    let (resolver, host, other) = (
+        ScriptedUpstream::failing(Rcode::SERVFAIL),
+        ScriptedUpstream::answering(1),
+        ScriptedUpstream::answering(2),
+    );
     let text = format!(
         "forward . dns.example.net:{} {{2}} {{\nresolver {{1}}\npolicy sequential\n}}",
         host.address.port()
@@ -51,15 +54,19 @@ fn until_then_the_other_upstreams_are_asked_and_the_look_up_is_tried_again() {
             }
         }))]
     });
-    eventually("the host stands first, as in the Corefile", || fixture.short("example.org.") == "1");
+    eventually("the host stands first, as in the Corefile", || {
+        fixture.short("example.org.") == "1"
+    });
 }
 
 #[test]
 fn the_second_resolver_is_asked_when_the_first_knows_nothing() {
     let (ignorant, knowing) = (ScriptedUpstream::failing(Rcode::NXDOMAIN), resolver());
     let upstream = ScriptedUpstream::answering(1);
-    let text =
-        format!("forward . dns.example.net:{} {{\nresolver {{1}} {{2}}\n}}", upstream.address.port());
+    let text = format!(
+        "forward . dns.example.net:{} {{\nresolver {{1}} {{2}}\n}}",
+        upstream.address.port()
+    );
     let fixture = Fixture::new(&text, &[ignorant.address, knowing.address]);
     eventually("the host name is resolved", || fixture.short("example.org.") == "1");
 }
@@ -82,7 +89,8 @@ fn the_system_knows_localhost() {
 #[test]
 fn an_address_that_stands_there_twice_counts_once() {
     let upstream = ScriptedUpstream::new(|_| vec![Step::Close]);
-    let fixture = Fixture::new("forward . {1} dns://{1} {\nforce_tcp\nmax_fails 0\n}", &[upstream.address]);
+    let fixture =
+        Fixture::new("forward . {1} dns://{1} {\nforce_tcp\nmax_fails 0\n}", &[upstream.address]);
     assert_eq!(fixture.short("example.org."), "SERVFAIL");
     assert_eq!(upstream.count("example.org."), 2, "two attempts for one upstream");
 }

@@ -86,7 +86,11 @@ fn a_socket_that_was_lied_to_is_not_used_again() {
 #[test]
 fn a_second_copy_of_an_answer_does_not_reach_the_next_question() {
     let upstream = ScriptedUpstream::new(|asked| {
-        vec![Step::Send(asked.address(1)), Step::Send(asked.address(66)), Step::Send(asked.address(67))]
+        vec![
+            Step::Send(asked.address(1)),
+            Step::Send(asked.address(66)),
+            Step::Send(asked.address(67)),
+        ]
     });
     let fixture = Fixture::new("forward . {1}", &[upstream.address]);
     for _ in 0..20 {
@@ -168,10 +172,11 @@ fn a_question_that_is_given_up_gives_its_place_back() {
     let asked = query("example.org.", RecordType::A);
     {
         let _context = RUNTIME.enter();
-        let Outcome::Later(future) = fixture.server.dispatch(&asked) else { panic!("not forwarded") };
-        let given_up = RUNTIME.block_on(async {
-            tokio::time::timeout(Duration::from_millis(50), future).await
-        });
+        let Outcome::Later(future) = fixture.server.dispatch(&asked) else {
+            panic!("not forwarded")
+        };
+        let given_up = RUNTIME
+            .block_on(async { tokio::time::timeout(Duration::from_millis(50), future).await });
         assert!(given_up.is_err());
     }
     upstream.becomes(|asked| vec![Step::Send(asked.address(1))]);
@@ -181,8 +186,12 @@ fn a_question_that_is_given_up_gives_its_place_back() {
 #[test]
 fn many_questions_at_once_each_get_their_own_answer() {
     let upstream = ScriptedUpstream::new(|asked| {
-        let last = asked.name().split('.').next().and_then(|label| label.parse().ok()).unwrap_or(255);
-        vec![Step::Wait(Duration::from_millis(u64::from(last) % 7)), Step::Send(asked.address(last))]
+        let last =
+            asked.name().split('.').next().and_then(|label| label.parse().ok()).unwrap_or(255);
+        vec![
+            Step::Wait(Duration::from_millis(u64::from(last) % 7)),
+            Step::Send(asked.address(last)),
+        ]
     });
     for options in ["", "force_tcp"] {
         let fixture = Fixture::with_options(options, &upstream);

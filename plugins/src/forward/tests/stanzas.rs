@@ -23,7 +23,8 @@ fn from_and_except_decide_which_names_are_forwarded() {
     for (name, expected) in cases {
         assert_eq!(fixture.short(name), expected, "{name}");
     }
-    let fixture = Fixture::new("forward . {1} {\nexcept Internal.Example.org\n}", &[upstream.address]);
+    let fixture =
+        Fixture::new("forward . {1} {\nexcept Internal.Example.org\n}", &[upstream.address]);
     let cases = [
         (".", "1"),
         ("www.example.org.", "1"),
@@ -43,7 +44,9 @@ fn the_first_stanza_that_covers_a_name_answers() {
         "forward lab.example.org {1}\nforward example.org {2}",
         &[one.address, two.address],
     );
-    for (name, expected) in [("a.lab.example.org.", "1"), ("a.example.org.", "2"), ("org.", "NOTIMP")] {
+    for (name, expected) in
+        [("a.lab.example.org.", "1"), ("a.example.org.", "2"), ("org.", "NOTIMP")]
+    {
         assert_eq!(fixture.short(name), expected, "{name}");
     }
 }
@@ -55,7 +58,8 @@ fn next_hands_the_question_on_to_the_next_stanza() {
     let three = ScriptedUpstream::answering(3);
     let all = [denying.address, empty.address, three.address];
 
-    let text = "forward . {1} {\nnext NXDOMAIN\n}\nforward . {2} {\nnext_on_nodata\n}\nforward . {3}";
+    let text =
+        "forward . {1} {\nnext NXDOMAIN\n}\nforward . {2} {\nnext_on_nodata\n}\nforward . {3}";
     assert_eq!(Fixture::new(text, &all).short("example.org."), "3");
 
     let text = "forward . {1} {\nnext SERVFAIL\n}\nforward . {3}";
@@ -97,7 +101,8 @@ fn nodata_with_a_cname_is_not_handed_on() {
 fn each_stanza_limits_its_own_questions() {
     let denying = ScriptedUpstream::failing(Rcode::NXDOMAIN);
     let two = ScriptedUpstream::answering(2);
-    let text = "forward . {1} {\nnext NXDOMAIN\nmax_concurrent 1\n}\nforward . {2} {\nmax_concurrent 1\n}";
+    let text =
+        "forward . {1} {\nnext NXDOMAIN\nmax_concurrent 1\n}\nforward . {2} {\nmax_concurrent 1\n}";
     let fixture = Fixture::new(text, &[denying.address, two.address]);
     for _ in 0..3 {
         assert_eq!(fixture.short("example.org."), "2");
@@ -109,5 +114,8 @@ fn a_failure_is_not_handed_on() {
     let closing = ScriptedUpstream::new(|_| vec![Step::Close]);
     let two = ScriptedUpstream::answering(2);
     let text = "forward . {1} {\nforce_tcp\nnext SERVFAIL\n}\nforward . {2}";
-    assert_eq!(Fixture::new(text, &[closing.address, two.address]).short("example.org."), "SERVFAIL");
+    assert_eq!(
+        Fixture::new(text, &[closing.address, two.address]).short("example.org."),
+        "SERVFAIL"
+    );
 }
