@@ -22,9 +22,7 @@ pub struct Diagnostic {
     pub message: String,
     /// The words it is about; none when it concerns no text, as with a file that cannot be read.
     pub span: Option<Span>,
-    /// A short remark shown at the span itself.
-    pub label: Option<String>,
-    /// Other places that explain it.
+    /// Short remarks, at the span itself and at other places that explain it.
     pub labels: Vec<Label>,
     /// What to do about it: the near miss, or the way to write it.
     pub help: Option<String>,
@@ -32,7 +30,7 @@ pub struct Diagnostic {
     pub notes: Vec<String>,
 }
 
-/// A remark at another place.
+/// A short remark at a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
     /// The place.
@@ -58,15 +56,7 @@ impl Diagnostic {
     }
 
     fn new(severity: Severity, span: Option<Span>, message: String) -> Self {
-        Self {
-            severity,
-            message,
-            span,
-            label: None,
-            labels: Vec::new(),
-            help: None,
-            notes: Vec::new(),
-        }
+        Self { severity, message, span, labels: Vec::new(), help: None, notes: Vec::new() }
     }
 
     /// Says what to do about it.
@@ -89,7 +79,9 @@ impl Diagnostic {
 
     /// Puts a short remark at the span.
     pub fn with_remark(mut self, text: impl Into<String>) -> Self {
-        self.label = Some(text.into());
+        if let Some(span) = self.span {
+            self.labels.push(Label { span, text: text.into() });
+        }
         self
     }
 
@@ -206,16 +198,23 @@ pub fn shown(text: &str) -> impl fmt::Display + '_ {
     Shown(text)
 }
 
+/// A word in double quotes with escapes, of bounded length: what `%q` writes in CoreDNS.
+pub(super) fn quoted(text: &str) -> String {
+    let cut: String = text.chars().take(MOST_SHOWN).collect();
+    format!("{cut:?}")
+}
+
+/// Longer than any domain name, so that names are always shown whole.
+const MOST_SHOWN: usize = 260;
+
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// Longer than any domain name, so that names are always shown whole.
-        const MOST: usize = 260;
         use fmt::Write;
         for (count, char) in self.0.chars().enumerate() {
             match char {
-                _ if count == MOST => return f.write_str("..."),
+                _ if count == MOST_SHOWN => return f.write_str("..."),
                 char if char.is_control() => write!(f, "{}", char.escape_default())?,
                 char => f.write_char(char)?,
             }

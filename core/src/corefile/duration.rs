@@ -4,7 +4,7 @@ use std::fmt;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::shown;
+use super::diagnostic::quoted;
 
 /// Reads a duration: decimal numbers with optional fraction and a unit each, as in `1h15m30.5s`.
 /// A bare `0` needs no unit. Arithmetic, overflow and messages are Go's; a negative duration,
@@ -180,15 +180,15 @@ impl DurationError {
 impl fmt::Display for DurationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid(text) => write!(f, "time: invalid duration \"{}\"", shown(text)),
+            Self::Invalid(text) => write!(f, "time: invalid duration {}", quoted(text)),
             Self::MissingUnit(text) => {
-                write!(f, "time: missing unit in duration \"{}\"", shown(text))
+                write!(f, "time: missing unit in duration {}", quoted(text))
             }
             Self::UnknownUnit { unit, text } => {
-                let (unit, text) = (shown(unit), shown(text));
-                write!(f, "time: unknown unit \"{unit}\" in duration \"{text}\"")
+                let (unit, text) = (quoted(unit), quoted(text));
+                write!(f, "time: unknown unit {unit} in duration {text}")
             }
-            Self::Negative(text) => write!(f, "negative duration \"{}\"", shown(text)),
+            Self::Negative(text) => write!(f, "negative duration {}", quoted(text)),
         }
     }
 }

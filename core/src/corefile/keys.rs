@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::cidr::Network;
+use super::diagnostic::quoted;
 use super::suggest::suggest;
 use super::{Diagnostic, Span, Word, shown};
 
@@ -29,14 +30,7 @@ pub fn parse_key(word: &Word, default_port: u16) -> Result<Vec<Key>, Diagnostic>
         let error = word.error(format!("unknown scheme '{}://'", shown(scheme)));
         suggest(error, scheme, &names)
     })?;
-    let parts = Parts::read(address).and_then(|parts| {
-        // CoreDNS checks again with the final dot, which may make the name one too long.
-        for zone in &parts.zones {
-            Parts::read(&qualified(zone))?;
-        }
-        Ok(parts)
-    });
-    let parts = parts.map_err(|error| {
+    let parts = Parts::read(address).map_err(|error| {
         let help = error.help(address);
         word.error(error.to_string()).with_optional_help(help)
     })?;
@@ -151,8 +145,11 @@ impl Parts {
         let port = colon.and_then(|colon| Some((colon, text[colon + 1..].parse::<i64>().ok()?)));
         let name = port.map_or(text, |(colon, _)| &text[..colon]);
         let port = port.map(|(_, port)| port);
-        if name.len() > 255 {
-            return Err(ZoneError::TooLong(name.len()));
+        // CoreDNS looks at the text as written, and then once more with its final dot.
+        for length in [name.len(), qualified(name).len()] {
+            if length > 255 {
+                return Err(ZoneError::TooLong(length));
+            }
         }
         if !is_domain_name(name) {
             return Err(ZoneError::NotAName(name.to_owned()));
@@ -199,7 +196,7 @@ impl fmt::Display for ZoneError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NothingAfterColon(text) => {
-                write!(f, "expecting data after last colon: \"{}\"", shown(text))
+                write!(f, "expecting data after last colon: {}", quoted(text))
             }
             Self::TooLong(length) => write!(f, "specified zone is too long: {length} > 255"),
             Self::NotAName(name) => write!(f, "zone is not a valid domain name: {}", shown(name)),

@@ -21,7 +21,11 @@
 //! - A `{` on the line below its directive is an error instead of being ignored.
 //! - An environment variable whose value contains itself is an error instead of an endless loop.
 //! - Imports that go round in a circle are refused at once, and all input is bounded.
+//! - A key such as `http://example.org` is an unknown scheme and not a zone of that name, a `}`
+//!   among keys is a brace too much and not a zone `}.`, and a comma may stand alone.
+//! - A snippet without a block is an error and not a zone called `(name).`.
 
+mod arguments;
 mod cidr;
 mod diagnostic;
 mod duration;
@@ -44,6 +48,7 @@ mod suggest;
 mod tests;
 mod words;
 
+pub use arguments::{fallthrough, only_once, zones};
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity, shown};
 pub use duration::{DurationError, format_go_duration, parse_go_duration};
 pub use fingerprint::Fingerprint;
@@ -52,5 +57,5 @@ pub use loader::{Failed, Inputs, Loader, MAX_FILE_BYTES, load, parse};
 pub use model::{Corefile, Directive, Line, ServerBlock, Word};
 pub use print::{to_corefile, to_toml, unprintable_words};
 pub use source::{SourceId, Sources, Span};
-pub use suggest::{did_you_mean, only_once, unknown_directive, unknown_property};
+pub use suggest::{did_you_mean, unknown_directive, unknown_property};
 pub use words::Words;

@@ -74,7 +74,9 @@ impl Reader<'_> {
         for server in self.array(servers, "an array of tables, [[server]]") {
             let Some(table) = self.table(server, "a table, [[server]]") else { continue };
             let block = self.server(table, server.span());
-            if block.keys.is_empty() && table.contains_key("keys") {
+            // Keys of a wrong type are an error already.
+            let has_keys = table.get("keys").is_some_and(|keys| keys.get_ref().is_array());
+            if block.keys.is_empty() && has_keys {
                 let span = self.span(server.span());
                 let message = "this server block has no key and is ignored";
                 warnings.push(Diagnostic::warning(span, message));

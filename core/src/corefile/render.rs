@@ -70,12 +70,9 @@ fn group<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
     let mut group = Group::with_title(level.primary_title(diagnostic.message.as_str()));
     let mut others: Vec<&super::Label> = diagnostic.labels.iter().collect();
     if let Some(span) = diagnostic.span {
-        let primary = Mark {
-            span,
-            kind: AnnotationKind::Primary,
-            text: diagnostic.label.as_deref().unwrap_or_default(),
-        };
-        let mut marks = vec![primary];
+        let remark = others.iter().position(|label| label.span == span);
+        let remark = remark.map_or("", |index| &others.remove(index).text);
+        let mut marks = vec![Mark { span, kind: AnnotationKind::Primary, text: remark }];
         others.retain(|label| {
             let near = label.span.source == span.source
                 && label.span.line.abs_diff(span.line) as usize <= WIDEST_WINDOW;

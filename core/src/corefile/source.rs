@@ -1,12 +1,14 @@
 //! The texts of a configuration and places in them.
 
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// One of the [`Sources`].
+/// One of the [`Sources`], counted from one: an optional span then needs no room for a flag, and
+/// diagnostics stay small enough to be returned by value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SourceId(u32);
+pub struct SourceId(NonZeroU32);
 
 /// A stretch of one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,15 +42,15 @@ pub(super) struct Source {
 
 impl Sources {
     pub(super) fn add(&mut self, name: String, directory: PathBuf, text: &str) -> SourceId {
-        let id = SourceId(u32::try_from(self.0.len()).expect("imports are bounded far below this"));
         let after_newlines = text.match_indices('\n').map(|(at, _)| at as u32 + 1);
         let line_starts = std::iter::once(0).chain(after_newlines).collect();
         self.0.push(Source { name, directory, text: text.into(), line_starts });
-        id
+        let count = u32::try_from(self.0.len()).expect("imports are bounded far below this");
+        SourceId(NonZeroU32::new(count).expect("one was just added"))
     }
 
     pub(super) fn get(&self, id: SourceId) -> Option<&Source> {
-        self.0.get(id.0 as usize)
+        self.0.get(id.0.get() as usize - 1)
     }
 
     /// The name of a source: the path as given for the first file, absolute for imported files.
@@ -96,5 +98,6 @@ impl Source {
 
 /// The nearest character boundary at or below an offset that may also lie beyond the end.
 fn floor(text: &str, offset: usize) -> usize {
-    text.floor_char_boundary(offset)
+    let offset = offset.min(text.len());
+    (0..=offset).rev().find(|&at| text.is_char_boundary(at)).unwrap_or_default()
 }

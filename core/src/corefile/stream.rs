@@ -61,12 +61,17 @@ impl Stream {
         self.take()
     }
 
-    /// Takes the next token if it is on the line of the one before. It does not leave the
-    /// current import, so that the frames of all imports being expanded stay on the stack.
-    pub(super) fn next_on_line(&mut self) -> Option<Token> {
+    /// The next token if it is on the line of the one before. This does not leave the current
+    /// import, so that the frames of all imports being expanded stay on the stack.
+    pub(super) fn peek_on_line(&self) -> Option<&Token> {
         let frame = self.frames.last()?;
-        let same_line = frame.tokens.get(frame.next).is_some_and(|token| !token.starts_line);
-        if same_line { self.take() } else { None }
+        frame.tokens.get(frame.next).filter(|token| !token.starts_line)
+    }
+
+    /// Takes the next token if it is on the line of the one before.
+    pub(super) fn next_on_line(&mut self) -> Option<Token> {
+        self.peek_on_line()?;
+        self.take()
     }
 
     fn take(&mut self) -> Option<Token> {

@@ -40,11 +40,6 @@ pub fn unknown_directive(name: &Word, known: &[&str], not_yet: &[&str]) -> Diagn
     suggest(name.error(format!("Unknown directive '{text}'")), &name.text, known)
 }
 
-/// The error for a second occurrence of a directive that may occur once.
-pub fn only_once(second: &Word) -> Diagnostic {
-    second.error("this plugin can only be used once per Server Block")
-}
-
 /// Adds the near miss and the list of what is allowed.
 pub(super) fn suggest(error: Diagnostic, word: &str, allowed: &[&str]) -> Diagnostic {
     let near = did_you_mean(word, allowed.iter().copied());

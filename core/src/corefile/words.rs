@@ -68,17 +68,9 @@ impl<'a> Words<'a> {
         Err(wrong_count(surplus).with_remark("not expected here").with_help(help))
     }
 
-    /// A required duration in Go's notation, within bounds.
-    pub fn duration(&mut self, range: impl RangeBounds<Duration>) -> Result<Duration, Diagnostic> {
-        let word = self.required("a duration")?;
-        let duration = word.duration()?;
-        if range.contains(&duration) {
-            return Ok(duration);
-        }
-        let text = shown(&word.text);
-        Err(word
-            .error(format!("duration '{text}' is out of range"))
-            .with_note(format!("allowed here: {}", durations(&range))))
+    /// A required duration in Go's notation, within bounds; `what` names it for errors, as in "a duration".
+    pub fn duration(&mut self, what: &str, range: impl RangeBounds<Duration>) -> Result<Duration, Diagnostic> {
+        self.required(what)?.as_duration(range)
     }
 
     /// A required whole number within bounds; `what` names it for errors, as in "a port".
@@ -100,10 +92,10 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// A required word of a fixed list, as the value that belongs to it.
-    pub fn one_of<T: Clone>(&mut self, allowed: &[(&str, T)]) -> Result<T, Diagnostic> {
+    /// A required word of a fixed list, as the value that belongs to it; `what` names it for errors, as in "a policy".
+    pub fn one_of<T: Clone>(&mut self, what: &str, allowed: &[(&str, T)]) -> Result<T, Diagnostic> {
         let names: Vec<&str> = allowed.iter().map(|(name, _)| *name).collect();
-        let word = self.required(&format!("one of {}", names.join(", ")))?;
+        let word = self.required(&format!("{what} ({})", names.join(", ")))?;
         let found = allowed.iter().find(|(name, _)| *name == word.text);
         found.map(|(_, value)| value.clone()).ok_or_else(|| {
             suggest(word.error(format!("unexpected '{}'", shown(&word.text))), &word.text, &names)
@@ -122,6 +114,16 @@ impl Word {
         parse_go_duration(&self.text).map_err(|error| {
             self.error(error.to_string()).with_optional_help(error.help(&self.text))
         })
+    }
+
+    /// The word as a duration in Go's notation, within bounds.
+    pub fn as_duration(&self, range: impl RangeBounds<Duration>) -> Result<Duration, Diagnostic> {
+        let duration = self.duration()?;
+        if range.contains(&duration) {
+            return Ok(duration);
+        }
+        let message = format!("duration '{}' is out of range", shown(&self.text));
+        Err(self.error(message).with_note(format!("allowed here: {}", durations(&range))))
     }
 
     /// The word as a whole number within bounds; `what` names it for errors, as in "a port".

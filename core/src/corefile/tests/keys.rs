@@ -4,17 +4,9 @@ use super::parse;
 use crate::corefile::{Key, Scheme, Word, normalize_zone, parse_key};
 
 fn keys(text: &str) -> Result<Vec<Key>, String> {
-    let corefile = parse(&format!("\"{text}\"\nx")).expect("the language allows it");
-    let word = corefile.blocks.first().map_or_else(
-        || Word { text: text.to_owned(), span: corefile.sources.span(first_source(), 0..0) },
-        |block| block.keys[0].clone(),
-    );
-    parse_key(&word, 53).map_err(|error| error.message)
-}
-
-fn first_source() -> crate::corefile::SourceId {
     let corefile = parse(".").expect("it is good");
-    corefile.blocks[0].keys[0].span.source
+    let word = Word { text: text.to_owned(), span: corefile.blocks[0].keys[0].span };
+    parse_key(&word, 53).map_err(|error| error.message)
 }
 
 #[test]
@@ -37,7 +29,7 @@ fn a_key_is_a_scheme_a_zone_and_a_port() {
         (".:0", "dns://.:0"),
         ("foo:bar:53", "dns://foo:bar.:53"),
         ("foo:bar", "dns://foo:bar.:53"),
-        ("foo:53.", "dns://foo:53..:53".replace("..", ".").leak()),
+        ("foo:53.", "dns://foo:53.:53"),
         ("2001:db8::1", "dns://2001:db8:.:1"),
         ("foo:99999999999999999999", "dns://foo:99999999999999999999.:53"),
         // Names need not be host names.
@@ -48,12 +40,11 @@ fn a_key_is_a_scheme_a_zone_and_a_port() {
         ("10.0.0.0/", "dns://10.0.0.0/.:53"),
         ("10.0.0.0/+8", "dns://10.0.0.0/+8.:53"),
         ("10.0.0.01/8", "dns://10.0.0.01/8.:53"),
-        ("a\\", "dns://a\\.:53").clone(),
     ];
-    for (text, expected) in &cases[..cases.len() - 1] {
+    for (text, expected) in cases {
         let keys = keys(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         let keys: Vec<String> = keys.iter().map(Key::to_string).collect();
-        assert_eq!(keys, [expected.to_string()], "{text}");
+        assert_eq!(keys, [expected], "{text}");
     }
 }
 

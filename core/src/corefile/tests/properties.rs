@@ -16,26 +16,26 @@ fn text() -> impl Strategy<Value = String> {
         3 => Just("{\n".to_owned()),
         3 => Just("}\n".to_owned()),
         2 => Just(" ".to_owned()),
-        Just("{".to_owned()),
-        Just("}".to_owned()),
-        Just(",".to_owned()),
-        Just("\"".to_owned()),
-        Just("\\".to_owned()),
-        Just("#".to_owned()),
-        Just("\r".to_owned()),
-        Just("\t".to_owned()),
-        Just("import ".to_owned()),
-        Just("import s\n".to_owned()),
-        Just("(s) {\n".to_owned()),
-        Just("(t) {\n".to_owned()),
-        Just("import t\n".to_owned()),
-        Just("{$ZONE}".to_owned()),
-        Just("{$SELF}".to_owned()),
-        Just("{%".to_owned()),
-        Just("a.org".to_owned()),
-        Just("x ".to_owned()),
-        any::<char>().prop_map(String::from),
-        "[a-z]{1,5}",
+        1 => Just("{".to_owned()),
+        1 => Just("}".to_owned()),
+        1 => Just(",".to_owned()),
+        1 => Just("\"".to_owned()),
+        1 => Just("\\".to_owned()),
+        1 => Just("#".to_owned()),
+        1 => Just("\r".to_owned()),
+        1 => Just("\t".to_owned()),
+        1 => Just("import ".to_owned()),
+        1 => Just("import s\n".to_owned()),
+        1 => Just("(s) {\n".to_owned()),
+        1 => Just("(t) {\n".to_owned()),
+        1 => Just("import t\n".to_owned()),
+        1 => Just("{$ZONE}".to_owned()),
+        1 => Just("{$SELF}".to_owned()),
+        1 => Just("{%".to_owned()),
+        1 => Just("a.org".to_owned()),
+        1 => Just("x ".to_owned()),
+        1 => any::<char>().prop_map(String::from),
+        1 => "[a-z]{1,5}",
     ];
     vec(piece, 0..60).prop_map(|pieces| pieces.concat())
 }
@@ -106,7 +106,7 @@ proptest! {
                     }
                 }
             }
-            Err(Failed { diagnostics, sources }) => {
+            Err(Failed { diagnostics, sources, .. }) => {
                 let rendered = diagnostics.render(&sources);
                 for diagnostic in &diagnostics {
                     let span = diagnostic.span.expect("errors of a text have a place");
@@ -118,8 +118,10 @@ proptest! {
 
     #[test]
     fn a_printed_corefile_reads_the_same(corefile in corefile()) {
-        prop_assume!(unprintable_words(&corefile).is_empty());
         let text = to_corefile(&corefile);
+        if !unprintable_words(&corefile).is_empty() {
+            return Ok(());
+        }
         let again = parse(&text).map_err(|failed| TestCaseError::fail(failed.to_string()))?;
         prop_assert_eq!(dump(&again), dump(&corefile), "{}", text);
         prop_assert_eq!(again.fingerprint(), corefile.fingerprint());

@@ -45,7 +45,8 @@ fn words_come_in_order() {
 #[test]
 fn words_too_few_or_too_many_are_named() {
     let wrong = "Wrong argument count or unexpected line ending after";
-    let cases: [(&str, fn(&Line) -> Result<(), Diagnostic>, String); 7] = [
+    type Read = fn(&Line) -> Result<(), Diagnostic>;
+    let cases: [(&str, Read, String); 7] = [
         (
             "x",
             |line| line.words().required("an ADDRESS").map(drop),
@@ -112,7 +113,7 @@ fn values_are_checked_against_what_is_allowed() {
         let expected = format!("1:3 '{text}' is not a ratio||allowed here: 0 to 1");
         assert_eq!(read(&format!("x {text}"), ratio), Err(expected));
     }
-    let policy = |line: &Line| line.words().one_of(&[("random", 1), ("round_robin", 2)]);
+    let policy = |line: &Line| line.words().one_of("a policy", &[("random", 1), ("round_robin", 2)]);
     assert_eq!(read("x round_robin", policy), Ok(2));
     assert_eq!(
         read("x round_robbin", policy).unwrap_err(),
@@ -121,14 +122,14 @@ fn values_are_checked_against_what_is_allowed() {
     assert_eq!(
         read("x", policy).unwrap_err(),
         "1:1 Wrong argument count or unexpected line ending after 'x'\
-         |add one of random, round_robin|"
+         |add a policy (random, round_robin)|"
     );
 }
 
 #[test]
 fn durations_are_checked_against_their_range() {
     fn duration(text: &str, range: impl RangeBounds<Duration>) -> Result<Duration, String> {
-        read(text, |line| line.words().duration(range))
+        read(text, |line| line.words().duration("a duration", range))
     }
     let second = Duration::from_secs(1);
     assert_eq!(duration("x 1m30s", second..), Ok(second * 90));

@@ -85,8 +85,8 @@ fn words_no_corefile_can_hold_are_named() {
     "#;
     let corefile = parse_toml(toml).expect("it is good");
     let warnings = unprintable_words(&corefile).render_lines(&corefile.sources);
-    let expected = "Corefile.toml:4:47: a Corefile cannot hold the word 'a b\\'\n\
-                    Corefile.toml:4:55: a Corefile cannot hold the word 'a \\\" b'";
+    let expected = "Corefile.toml:4:46: a Corefile cannot hold the word 'a b\\'\n\
+                    Corefile.toml:4:54: a Corefile cannot hold the word 'a \\\" b'";
     assert_eq!(warnings, expected);
 }
 
