@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::time::Duration;
 
 use periplus_core::codes::Rcode;
 use periplus_core::corefile::{
@@ -177,10 +176,10 @@ fn read_option<'a>(
         }
         "force_tcp" => flags.force_tcp = true,
         "prefer_udp" => flags.prefer_udp = true,
-        "expire" => settings.expire = words.duration(..)?,
+        "expire" => settings.expire = words.duration("a duration", ..)?,
         "max_age" => {
             flags.max_age = words.peek();
-            settings.max_age = Some(words.duration(..)?).filter(|age| !age.is_zero());
+            settings.max_age = Some(words.duration("a duration", ..)?).filter(|age| !age.is_zero());
         }
         "max_idle_conns" => {
             let most = words.integer("a number of connections", 0..=i64::MAX)?;
@@ -256,7 +255,7 @@ fn read_except(word: &Word) -> Vec<Name> {
 
 fn read_health_check(line: &Line, settings: &mut Settings) -> Result<(), Diagnostic> {
     let mut words = line.words();
-    settings.probe.interval = words.duration(Duration::ZERO..)?;
+    settings.probe.interval = words.duration("a duration", ..)?;
     settings.probe.domain = Name::root();
     while let Some(word) = words.next() {
         match word.text.as_str() {

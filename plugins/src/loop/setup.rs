@@ -15,13 +15,9 @@ use super::state::State;
 
 /// Reads the directive.
 pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
-    let mut errors = Diagnostics::new();
-    errors.extend(setup.directives.get(1).map(|second| only_once(&second.name)));
-    for directive in setup.directives.iter().take(1) {
-        errors.take(directive.no_arguments());
-        errors.take(directive.no_body());
-    }
-    errors.into_result(())?;
+    let directive = only_once(setup.directives)?;
+    directive.no_arguments()?;
+    directive.no_body()?;
 
     let zone = setup.block.zones.first().cloned().unwrap_or_else(Name::root);
     let gauge = metrics::detected(&setup.instance.metrics, &zone.to_string());
