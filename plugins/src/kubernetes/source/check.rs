@@ -86,8 +86,11 @@ pub fn check(settings: &Settings) -> Result<(), SettingsError> {
         return metadata.map_err(|error| SettingsError::Snapshot { path: path.clone(), cause: error.to_string() });
     }
     let config = client_config(&settings.origin)?;
-    // Reads certificates and keys, which is otherwise left to the first connection.
-    let tls = config.rustls_client_config().map(drop).map_err(|error| with_causes(&error));
+    // Reads certificates and keys, which is otherwise left to the first connection. A program that gives credentials is not run.
+    let tls = match config.auth_info.exec {
+        Some(_) => Ok(()),
+        None => config.rustls_client_config().map(drop).map_err(|error| with_causes(&error)),
+    };
     let token = config.auth_info.token_file.as_ref().map_or(Ok(()), |path| readable(Path::new(path)));
     tls.and(token).map_err(|cause| wrong(&settings.origin, cause))
 }
@@ -105,6 +108,10 @@ pub(super) fn client_config(origin: &Origin) -> Result<Config, SettingsError> {
         Origin::Snapshot(_) => Err("a snapshot has no API server".to_owned()),
     }
     .map_err(|cause| wrong(origin, cause))?;
+    let secure = config.cluster_url.scheme_str() == Some("https") && !config.accept_invalid_certs;
+    if secure && config.root_cert.as_ref().is_some_and(Vec::is_empty) {
+        return Err(wrong(origin, "the certificate authority's file has no certificate".to_owned()));
+    }
     config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     // When to try again is decided by whoever asks.
@@ -192,6 +199,10 @@ fn single(server: String, authority: Option<String>, user: AuthInfo) -> Result<C
         return Err("want http://HOST:PORT or https://HOST:PORT".to_owned());
     }
     config.proxy_url = None;
+    if config.cluster_url.scheme_str() == Some("http") {
+        // Otherwise the certificates of the system are read, which an image may not have.
+        config.root_cert.get_or_insert_default();
+    }
     Ok(config)
 }
 

@@ -84,7 +84,7 @@ impl fmt::Display for Failure {
             Failure::Connect(text) => write!(f, "request failed: {text}"),
             Failure::Status(_, text) => f.write_str(text),
             Failure::Expired => f.write_str("410 Gone: the version asked for is too old"),
-            Failure::Stalled(time) => write!(f, "nothing from the API server for {} s", time.as_secs()),
+            Failure::Stalled(time) => write!(f, "nothing from the API server for {} s", time.as_secs_f32()),
             Failure::Cut(text) => write!(f, "connection lost: {text}"),
             Failure::Malformed(text) => write!(f, "unexpected answer: {text}"),
             Failure::WentBack { from, to } => write!(f, "the API server went back from version {from} to {to}"),

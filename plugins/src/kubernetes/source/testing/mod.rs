@@ -48,10 +48,23 @@ pub(crate) enum Fault {
 /// Which requests a fault is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
-    /// Lists.
+    /// Lists, but for those of one object.
     List,
+    /// Lists of one object.
+    Probe,
     /// Watches.
     Watch,
+}
+
+impl Verb {
+    fn of(url: &str) -> Verb {
+        let parameter = |wanted: &str| url.split(['?', '&']).any(|parameter| parameter == wanted);
+        match () {
+            () if parameter("watch=true") => Verb::Watch,
+            () if parameter("limit=1") => Verb::Probe,
+            () => Verb::List,
+        }
+    }
 }
 
 struct Shared {
@@ -67,6 +80,7 @@ struct State {
     compacted: u64,
     faults: Vec<(Verb, &'static str, usize, Fault)>,
     requests: Vec<String>,
+    agents: Vec<String>,
     /// Watches that began before this number are cut off.
     generation: u64,
     /// Running watches get nothing any more.
@@ -193,11 +207,15 @@ impl TestApiServer {
         self.shared.lock().requests.clone()
     }
 
+    /// The `User-Agent` of all requests so far.
+    pub(crate) fn agents(&self) -> Vec<String> {
+        self.shared.lock().agents.clone()
+    }
+
     /// How many requests of a kind there were.
     pub(crate) fn count(&self, verb: Verb, collection: &str) -> usize {
-        let is_watch = |url: &str| url.contains("watch=true");
         let collection = format!("/{collection}?");
-        let matches = |url: &&String| url.contains(&collection) && is_watch(url) == (verb == Verb::Watch);
+        let matches = |url: &&String| url.contains(&collection) && Verb::of(url) == verb;
         self.shared.lock().requests.iter().filter(matches).count()
     }
 

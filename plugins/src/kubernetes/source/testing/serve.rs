@@ -42,19 +42,20 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
     let url = request.uri().to_string();
     let query: BTreeMap<String, String> = pairs(request.uri().query().unwrap_or_default()).collect();
     let collection = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
-    let verb = if query.contains_key("watch") { Verb::Watch } else { Verb::List };
-    let authorization = request.headers().get("authorization").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let verb = Verb::of(&url);
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let (fault, allowed) = {
         let mut state = shared.lock();
         state.requests.push(url);
+        state.agents.push(header("user-agent"));
         let wanted = state.token.as_ref().map(|token| format!("Bearer {token}"));
-        (state.take_fault(verb, &collection), wanted.is_none() || wanted == authorization)
+        (state.take_fault(verb, &collection), wanted.is_none() || wanted == Some(header("authorization")))
     };
     if !allowed {
         return Ok(status(401, "Unauthorized"));
     }
     let normal = |shared: &Arc<Shared>| match verb {
-        Verb::List => list(shared, &collection, &query),
+        Verb::List | Verb::Probe => list(shared, &collection, &query),
         Verb::Watch => watch(Arc::clone(shared), collection.clone(), &query),
     };
     Ok(match fault {
@@ -201,14 +202,18 @@ fn shorten(answer: Answer, bytes: usize, broken: bool) -> Answer {
     let (parts, body) = answer.into_parts();
     assert!(!body.is_end_stream(), "a body to be shortened has something in it");
     let frames = http_body_util::BodyStream::new(body).filter_map(|frame| async move { frame.ok()?.into_data().ok() });
-    let end = broken.then(|| Err(Broken::other("cut by the test")));
+    // Later than the bytes, which would not be sent otherwise.
+    let end = stream::iter(broken.then_some(())).then(|()| async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Err(Broken::other("cut by the test"))
+    });
     let shortened = frames
         .scan(bytes, |left, part| {
             let part = part.slice(..part.len().min(*left));
             *left -= part.len();
             std::future::ready((!part.is_empty()).then_some(Ok(part)))
         })
-        .chain(stream::iter(end));
+        .chain(end);
     Response::from_parts(parts, streamed(shortened).into_body())
 }
 
