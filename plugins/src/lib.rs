@@ -20,6 +20,8 @@ pub mod ready;
 pub mod reload;
 pub mod rewrite;
 pub mod root;
+#[cfg(test)]
+mod testing;
 pub mod whoami;
 
 use periplus_core::setup::PluginKind;
