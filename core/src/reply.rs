@@ -9,7 +9,7 @@ use crate::query::{Edns, Query};
 use crate::record::{Entry, Section};
 
 /// The end of a query's way through the chain.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Answer {
     /// A message to send.
     Reply(Reply),
@@ -77,6 +77,8 @@ pub struct Reply {
     pub request_edns: Option<Box<Edns>>,
     /// Name of the plugin that made the reply.
     pub source: &'static str,
+    /// The reply is read from data that is always up to date, such as the cluster index: nobody may keep it to answer later queries.
+    pub live: bool,
 }
 
 impl Reply {
@@ -95,6 +97,7 @@ impl Reply {
             opt: None,
             request_edns: None,
             source,
+            live: false,
         }
     }
 
@@ -258,7 +261,7 @@ pub enum ReplyClass {
 }
 
 /// No plugin wrote a reply.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     /// What the client is told.
     pub rcode: Rcode,
@@ -288,7 +291,7 @@ impl Failure {
 }
 
 /// Why a query failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Cause {
     /// For the operator's log.
     pub text: String,
@@ -324,6 +327,8 @@ impl ExtendedError {
     pub const STALE_ANSWER: u16 = 3;
     /// "Not Ready": the server is not ready to serve this zone yet.
     pub const NOT_READY: u16 = 14;
+    /// "Stale NXDOMAIN Answer".
+    pub const STALE_NXDOMAIN_ANSWER: u16 = 19;
     /// "No Reachable Authority".
     pub const NO_REACHABLE_AUTHORITY: u16 = 22;
     /// "Network Error".
