@@ -11,7 +11,7 @@ use periplus_core::query::Query;
 use periplus_core::record::{Entry, RecordSet, txt_rdata};
 use periplus_core::reply::Reply;
 
-use super::handler::{Shared, Place};
+use super::handler::{Place, Shared};
 use super::names::{self, Shape, Tree};
 use super::{NAME, apex, pods, reverse, services};
 
@@ -69,7 +69,9 @@ pub(super) fn find(shared: &Shared, query: &Query, place: Place<'_>) -> Finding 
         (Shape::Apex, RecordType::NS) => apex::name_servers(shared, query, place),
         (Shape::Apex | Shape::Tree, RecordType::TXT) => Finding::WronglyDenied,
         (Shape::Apex | Shape::Tree, _) => Finding::NoData,
-        (Shape::DnsVersion, RecordType::TXT) => Finding::records(query, Some(Arc::clone(&DNS_VERSION))),
+        (Shape::DnsVersion, RecordType::TXT) => {
+            Finding::records(query, Some(Arc::clone(&DNS_VERSION)))
+        }
         (Shape::DnsVersion | Shape::Dns, _) => Finding::WronglyDenied,
         (Shape::NameServer, RecordType::TXT | RecordType::PTR) => Finding::WronglyDenied,
         (Shape::NameServer, _) => apex::name_server_address(shared, query),

@@ -64,7 +64,9 @@ fn servers(shared: &Shared, zone: NameRef<'_>) -> Vec<(Name, IpAddr)> {
     }
     if !is_endpoint {
         let name = zone::below(["ns", "dns"], zone).map(|name| name.to_name());
-        let own = |name: &Name| shared.local_addresses.iter().map(|address| (name.clone(), *address)).collect();
+        let own = |name: &Name| {
+            shared.local_addresses.iter().map(|address| (name.clone(), *address)).collect()
+        };
         servers = name.as_ref().map_or_else(Vec::new, own);
     }
     let mut seen = HashSet::with_hasher(RandomState::default());
@@ -73,12 +75,22 @@ fn servers(shared: &Shared, zone: NameRef<'_>) -> Vec<(Name, IpAddr)> {
 }
 
 /// The service that a slice belongs to: its cluster IPs, or the slice's endpoints if it is headless.
-fn servers_of(shared: &Shared, slice: &Slice, zone: NameRef<'_>, servers: &mut Vec<(Name, IpAddr)>) {
+fn servers_of(
+    shared: &Shared,
+    slice: &Slice,
+    zone: NameRef<'_>,
+    servers: &mut Vec<(Name, IpAddr)>,
+) {
     let Some(key) = &slice.service else { return };
     shared.index.service(key, |entry| match entry.map(|entry| (&entry.kind, entry)) {
         Some((Kind::Cluster, entry)) => {
             let Some(name) = srv::service_name(None, key, zone) else { return };
-            servers.extend(entry.address_sets(shared.index.ttl()).addresses().map(|address| (name.clone(), address)));
+            servers.extend(
+                entry
+                    .address_sets(shared.index.ttl())
+                    .addresses()
+                    .map(|address| (name.clone(), address)),
+            );
         }
         Some((Kind::Headless, _)) => {
             for endpoint in slice.endpoints() {

@@ -24,7 +24,13 @@ use super::handler::{Place, Shared};
 const MOST_ALIASES: usize = 11;
 
 /// Answers an address question for an alias.
-pub(super) fn answer(shared: &Arc<Shared>, query: &Query, place: Place<'_>, alias: Arc<RecordSet>, next: Next<'_>) -> Outcome {
+pub(super) fn answer(
+    shared: &Arc<Shared>,
+    query: &Query,
+    place: Place<'_>,
+    alias: Arc<RecordSet>,
+    next: Next<'_>,
+) -> Outcome {
     let (chain, outside) = match follow(shared, query, place, alias) {
         Chain::Complete(chain) => return reply(query, chain, 0).into(),
         Chain::Broken => return no_data(shared, query).into(),
@@ -66,10 +72,14 @@ fn follow(shared: &Shared, query: &Query, place: Place<'_>, alias: Arc<RecordSet
     loop {
         let Some(target) = alias_target(&alias) else { return Chain::Broken };
         // A name that stands for itself or for one below it goes round for ever.
-        if target.is_at_or_below(at.name()) || chain.len() >= MOST_ALIASES || chain.iter().any(|known| known.set == alias) {
+        if target.is_at_or_below(at.name())
+            || chain.len() >= MOST_ALIASES
+            || chain.iter().any(|known| known.set == alias)
+        {
             return Chain::Broken;
         }
-        let owner = if chain.is_empty() { Owner::Question } else { Owner::Name(at.spelled().to_name()) };
+        let owner =
+            if chain.is_empty() { Owner::Question } else { Owner::Name(at.spelled().to_name()) };
         chain.push(Entry::of(owner, Arc::clone(&alias)));
         let Some(offset) = target.zone_offset(place.zone.name.as_ref()) else {
             return Chain::Leaves { chain, target: target.to_name() };

@@ -66,7 +66,11 @@ impl Plugin for Kubernetes {
             Finding::Reply(reply) => reply.into(),
             Finding::Alias(target) => external_name::answer(shared, query, place, target, next),
             Finding::NoData => shared.empty(query, place, Rcode::NOERROR).into(),
-            Finding::NameError | Finding::WronglyDenied if shared.fallthrough.covers(query.name()) => next.run(query),
+            Finding::NameError | Finding::WronglyDenied
+                if shared.fallthrough.covers(query.name()) =>
+            {
+                next.run(query)
+            }
             // What is not known now may be known soon.
             Finding::NameError | Finding::WronglyDenied if !shared.index.is_synced() => {
                 shared.empty(query, place, Rcode::SERVFAIL).into()
@@ -80,7 +84,10 @@ impl Plugin for Kubernetes {
 impl Shared {
     /// The longest zone that a name in lower case lies in.
     pub(super) fn place(&self, name: NameRef<'_>) -> Option<Place<'_>> {
-        let places = self.zones.iter().filter_map(|zone| Some(Place { zone, offset: name.zone_offset(zone.name.as_ref())? }));
+        let places = self
+            .zones
+            .iter()
+            .filter_map(|zone| Some(Place { zone, offset: name.zone_offset(zone.name.as_ref())? }));
         places.min_by_key(|place| place.offset)
     }
 

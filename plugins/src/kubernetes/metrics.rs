@@ -2,8 +2,8 @@ use periplus_core::metrics::{Histogram, Registry};
 
 /// From one millisecond to about 17 minutes, doubling, in seconds.
 const BUCKETS: [f64; 20] = [
-    0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384, 32.768,
-    65.536, 131.072, 262.144, 524.288,
+    0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096,
+    8.192, 16.384, 32.768, 65.536, 131.072, 262.144, 524.288,
 ];
 
 /// How long it takes until a change of endpoints can be seen in DNS.

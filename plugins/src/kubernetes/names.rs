@@ -95,7 +95,9 @@ pub(super) fn parse(name: NameRef<'_>, zone_offset: usize) -> Shape<'_> {
         _ => return Shape::Unknown,
     };
     let Some(namespace) = last.checked_sub(1) else { return Shape::Tree };
-    let Some(service) = last.checked_sub(2) else { return Shape::Namespace(tree, label(namespace)) };
+    let Some(service) = last.checked_sub(2) else {
+        return Shape::Namespace(tree, label(namespace));
+    };
     if tree == Tree::Pod {
         return Shape::Pod { label: label(service), namespace: label(namespace) };
     }

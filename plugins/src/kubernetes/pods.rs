@@ -23,7 +23,13 @@ pub(super) enum PodMode {
 }
 
 /// Looks up the name of a Pod in a namespace that is answered for.
-pub(super) fn find(shared: &Shared, query: &Query, place: Place<'_>, label: &[u8], namespace: &[u8]) -> Finding {
+pub(super) fn find(
+    shared: &Shared,
+    query: &Query,
+    place: Place<'_>,
+    label: &[u8],
+    namespace: &[u8],
+) -> Finding {
     let Some(address) = dashed::address(label) else { return Finding::NameError };
     if shared.pods == PodMode::Verified && !is_known(shared, label, namespace, address) {
         return Finding::NameError;
@@ -35,12 +41,16 @@ pub(super) fn find(shared: &Shared, query: &Query, place: Place<'_>, label: &[u8
         // A record of no use to anybody, which CoreDNS has.
         RecordType::SRV => {
             let zone = query.spelled().suffix(place.offset);
-            let Some(target) = zone::below([label, namespace, b"pod"], zone) else { return Finding::NoData };
+            let Some(target) = zone::below([label, namespace, b"pod"], zone) else {
+                return Finding::NoData;
+            };
             let mut reply = reply(query);
             let set = RecordSet::one(RecordType::SRV, ttl, &srv_rdata(0, 100, 0, target.as_ref()));
             reply.answer.push(Entry::of_question(set));
             let addresses = RecordSet::addresses(ttl, [address]);
-            reply.additional.extend(addresses.map(|set| Entry::of(Owner::Name(target.to_name()), set)));
+            reply
+                .additional
+                .extend(addresses.map(|set| Entry::of(Owner::Name(target.to_name()), set)));
             Finding::Reply(reply)
         }
         _ => Finding::NoData,

@@ -42,9 +42,13 @@ fn pointers(shared: &Shared, address: IpAddr) -> Option<Arc<RecordSet>> {
     let mut targets: Vec<Name> = Vec::new();
     shared.index.slices_at(address, |slices| {
         for slice in slices {
-            let Some(key) = slice.service.as_ref().filter(|key| is_answered(shared, key)) else { continue };
+            let Some(key) = slice.service.as_ref().filter(|key| is_answered(shared, key)) else {
+                continue;
+            };
             for endpoint in slice.endpoints().filter(|endpoint| endpoint.address == address) {
-                targets.extend(endpoint_name(shared, &endpoint, key).filter(|name| !targets.contains(name)));
+                targets.extend(
+                    endpoint_name(shared, &endpoint, key).filter(|name| !targets.contains(name)),
+                );
             }
         }
     });
@@ -59,19 +63,25 @@ fn endpoint_name(shared: &Shared, endpoint: &EndpointRef<'_>, key: &[u8]) -> Opt
 
 /// Only the option `namespaces` hides PTR records; `namespace_labels` does not, as in CoreDNS.
 fn is_answered(shared: &Shared, key: &[u8]) -> bool {
-    !shared.has_namespace_list || names::key_labels(key).nth(1).is_some_and(|namespace| shared.index.is_exposed(namespace))
+    !shared.has_namespace_list
+        || names::key_labels(key).nth(1).is_some_and(|namespace| shared.index.is_exposed(namespace))
 }
 
 /// Whether a name could have reverse names below it. Which of them exist is not asked: NODATA for one that has none below it
 /// denies less than it could, which hurts nobody.
 fn is_partial(name: NameRef<'_>) -> bool {
     let labels: Vec<&[u8]> = name.labels().collect();
-    let Some((&[tree, _arpa], digits)) = labels.split_last_chunk::<2>().map(|(digits, tree)| (tree, digits)) else {
+    let Some((&[tree, _arpa], digits)) =
+        labels.split_last_chunk::<2>().map(|(digits, tree)| (tree, digits))
+    else {
         return false;
     };
     match tree {
         b"in-addr" => digits.len() < 4 && digits.iter().all(|label| is_octet(label)),
-        b"ip6" => digits.len() < 32 && digits.iter().all(|label| label.len() == 1 && label[0].is_ascii_hexdigit()),
+        b"ip6" => {
+            digits.len() < 32
+                && digits.iter().all(|label| label.len() == 1 && label[0].is_ascii_hexdigit())
+        }
         _ => false,
     }
 }

@@ -16,7 +16,12 @@ use super::names::{Part, ServiceName};
 use super::srv::{Id, SrvReply};
 
 /// Looks up a service's name or one below it.
-pub(super) fn find(shared: &Shared, query: &Query, place: Place<'_>, name: ServiceName<'_>) -> Finding {
+pub(super) fn find(
+    shared: &Shared,
+    query: &Query,
+    place: Place<'_>,
+    name: ServiceName<'_>,
+) -> Finding {
     shared.index.service(name.key, |entry| match entry.filter(|entry| entry.is_exposed()) {
         Some(entry) => Lookup { shared, query, place, name, entry }.find(),
         None => Finding::NameError,
@@ -37,9 +42,13 @@ impl Lookup<'_> {
         match (&entry.kind, self.name.part) {
             (Kind::Absent, _) => Finding::NameError,
             (Kind::External(target), Part::Whole) => self.external(target.as_ref()),
-            (Kind::External(target), Part::Port(port)) if port.is_any() => self.external(target.as_ref()),
+            (Kind::External(target), Part::Port(port)) if port.is_any() => {
+                self.external(target.as_ref())
+            }
             (Kind::External(_), _) => Finding::NameError,
-            (Kind::Cluster, _) if self.shared.ignore_empty_service && !entry.has_endpoints() => Finding::NameError,
+            (Kind::Cluster, _) if self.shared.ignore_empty_service && !entry.has_endpoints() => {
+                Finding::NameError
+            }
             (Kind::Cluster, Part::Whole) => self.cluster(PortQuery::ANY),
             (Kind::Cluster, Part::Port(port)) => self.cluster(port),
             (Kind::Headless, Part::Whole) => self.endpoints(EndpointQuery::All, PortQuery::ANY),
@@ -98,17 +107,23 @@ impl Lookup<'_> {
                 srv.finish()
             }
             // The whole of a headless service is asked for most; its sets are made once.
-            rtype if matches!(endpoints, EndpointQuery::All) && ports.is_any() => match self.entry.has_endpoints() {
-                true => Finding::records(self.query, self.entry.address_sets(ttl).of_type(rtype).cloned()),
-                false => Finding::NameError,
-            },
+            rtype if matches!(endpoints, EndpointQuery::All) && ports.is_any() => {
+                match self.entry.has_endpoints() {
+                    true => Finding::records(
+                        self.query,
+                        self.entry.address_sets(ttl).of_type(rtype).cloned(),
+                    ),
+                    false => Finding::NameError,
+                }
+            }
             rtype => {
                 let mut found = false;
                 let mut seen = HashSet::with_hasher(RandomState::default());
-                let addresses = self.candidates(endpoints, ports).map(|(endpoint, _)| endpoint.address);
-                let addresses = addresses.inspect(|_| found = true).filter(|address| {
-                    is_of_type(rtype, *address) && seen.insert(*address)
-                });
+                let addresses =
+                    self.candidates(endpoints, ports).map(|(endpoint, _)| endpoint.address);
+                let addresses = addresses
+                    .inspect(|_| found = true)
+                    .filter(|address| is_of_type(rtype, *address) && seen.insert(*address));
                 let set = RecordSet::addresses(ttl, addresses);
                 if found { Finding::records(self.query, set) } else { Finding::NameError }
             }
@@ -127,7 +142,9 @@ impl Lookup<'_> {
     ) -> impl Iterator<Item = (EndpointRef<'_>, PortRef<'_>)> {
         self.entry.slices.iter().flat_map(move |slice| {
             let wanted = slice.endpoints().filter(move |endpoint| endpoints.matches(endpoint));
-            wanted.flat_map(move |endpoint| slice.ports.matching(ports).map(move |port| (endpoint, port)))
+            wanted.flat_map(move |endpoint| {
+                slice.ports.matching(ports).map(move |port| (endpoint, port))
+            })
         })
     }
 

@@ -42,14 +42,24 @@ pub(super) enum Id<'a> {
 
 impl<'a> Id<'a> {
     pub(super) fn of(endpoint: &EndpointRef<'a>) -> Id<'a> {
-        if endpoint.name.is_empty() { Id::Dashed(endpoint.address) } else { Id::Named(endpoint.name) }
+        if endpoint.name.is_empty() {
+            Id::Dashed(endpoint.address)
+        } else {
+            Id::Named(endpoint.name)
+        }
     }
 }
 
 impl<'a> SrvReply<'a> {
     /// For a service, with so many pairs of an address and a port; they share the weight 100, those without a number too, and each
     /// gets 1 at least.
-    pub(super) fn new(shared: &Shared, query: &'a Query, place: Place<'_>, key: &'a [u8], candidates: usize) -> Self {
+    pub(super) fn new(
+        shared: &Shared,
+        query: &'a Query,
+        place: Place<'_>,
+        key: &'a [u8],
+        candidates: usize,
+    ) -> Self {
         let ttl = shared.index.ttl();
         SrvReply {
             reply: reply(query),
@@ -65,7 +75,11 @@ impl<'a> SrvReply<'a> {
     }
 
     /// Adds the ports of a service with cluster IPs: the target is its own name.
-    pub(super) fn add_cluster<'p>(&mut self, ports: impl Iterator<Item = PortRef<'p>>, sets: &AddressSets) {
+    pub(super) fn add_cluster<'p>(
+        &mut self,
+        ports: impl Iterator<Item = PortRef<'p>>,
+        sets: &AddressSets,
+    ) {
         let Some(target) = self.target(None) else { return };
         if sets.both().next().is_none() {
             return;
@@ -77,7 +91,8 @@ impl<'a> SrvReply<'a> {
             }
         }
         if !self.set.is_empty() {
-            let entries = sets.both().map(|set| Entry::of(Owner::Name(target.clone()), set.clone()));
+            let entries =
+                sets.both().map(|set| Entry::of(Owner::Name(target.clone()), set.clone()));
             self.reply.additional.extend(entries);
         }
     }
@@ -85,12 +100,16 @@ impl<'a> SrvReply<'a> {
     /// Adds one port of an endpoint; `false` when the answer is as large as any message.
     pub(super) fn add(&mut self, id: Id<'a>, port: PortRef<'_>, address: IpAddr) -> bool {
         let Some(number) = port.number else { return true };
-        let (new_port, new_address) = (self.ports.insert((id, number)), self.addresses.insert((id, address)));
+        let (new_port, new_address) =
+            (self.ports.insert((id, number)), self.addresses.insert((id, address)));
         if !new_port && !new_address {
             return true;
         }
-        let endpoint = EndpointRef { address, name: if let Id::Named(name) = id { name } else { b"" } };
-        let Some(target) = endpoint.with_label(|label| self.target(Some(label))) else { return true };
+        let endpoint =
+            EndpointRef { address, name: if let Id::Named(name) = id { name } else { b"" } };
+        let Some(target) = endpoint.with_label(|label| self.target(Some(label))) else {
+            return true;
+        };
         if new_port {
             self.push(number, &target);
         }

@@ -30,7 +30,12 @@ struct NumberedSoa {
 impl ServedZone {
     pub(super) fn new(name: Name, ttl: u32) -> ServedZone {
         let soa = NumberedSoa { serial: 0, set: soa(name.as_ref(), 0, ttl) };
-        ServedZone { is_reverse: is_reverse(name.as_ref()), ttl, soa: ArcSwap::from_pointee(soa), name }
+        ServedZone {
+            is_reverse: is_reverse(name.as_ref()),
+            ttl,
+            soa: ArcSwap::from_pointee(soa),
+            name,
+        }
     }
 
     /// The SOA record for the reply to a name whose zone part begins at byte `offset`.
@@ -70,7 +75,10 @@ fn soa(zone: NameRef<'_>, serial: u32, ttl: u32) -> Arc<RecordSet> {
 }
 
 /// A name made of labels and a tail; `None` when it would be too long.
-pub(super) fn below<'a>(labels: impl IntoIterator<Item = &'a (impl AsRef<[u8]> + ?Sized + 'a)>, tail: NameRef<'_>) -> Option<NameBuf> {
+pub(super) fn below<'a>(
+    labels: impl IntoIterator<Item = &'a (impl AsRef<[u8]> + ?Sized + 'a)>,
+    tail: NameRef<'_>,
+) -> Option<NameBuf> {
     let mut name = NameBuf::ROOT;
     for label in labels {
         name.push_label(label.as_ref()).ok()?;

@@ -70,8 +70,12 @@ impl ServiceEntry {
 
 impl AddressSets {
     pub(super) fn new(addresses: &[IpAddr], ttl: u32) -> AddressSets {
-        let family = |v4| addresses.iter().copied().filter(move |address: &IpAddr| address.is_ipv4() == v4);
-        AddressSets { v4: RecordSet::addresses(ttl, family(true)), v6: RecordSet::addresses(ttl, family(false)) }
+        let family =
+            |v4| addresses.iter().copied().filter(move |address: &IpAddr| address.is_ipv4() == v4);
+        AddressSets {
+            v4: RecordSet::addresses(ttl, family(true)),
+            v6: RecordSet::addresses(ttl, family(false)),
+        }
     }
 
     fn of_endpoints(slices: &[Arc<Slice>], ttl: u32) -> AddressSets {
@@ -97,6 +101,7 @@ impl AddressSets {
 
     /// All addresses.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.both().flat_map(|set| set.rdata().filter_map(|rdata| record::address(set.rtype(), rdata)))
+        self.both()
+            .flat_map(|set| set.rdata().filter_map(|rdata| record::address(set.rtype(), rdata)))
     }
 }

@@ -32,8 +32,12 @@ impl<T> Few<T> {
 
 /// Puts `new` in the place of the value that `is_old` knows, adds it where there is none, or with `new` absent takes the old one
 /// away. A key without values leaves the map.
-pub(super) fn replace<K, T>(map: &Map<K, Few<T>>, key: K, is_old: impl Fn(&T) -> bool, mut new: Option<T>)
-where
+pub(super) fn replace<K, T>(
+    map: &Map<K, Few<T>>,
+    key: K,
+    is_old: impl Fn(&T) -> bool,
+    mut new: Option<T>,
+) where
     K: Hash + Eq,
     T: Clone,
 {

@@ -33,7 +33,10 @@ mod writer;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::{Acquire, Relaxed, Release}};
+use std::sync::atomic::{
+    AtomicU8, AtomicU32,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -48,6 +51,7 @@ use writer::Writer;
 
 use super::metrics::Metrics;
 use super::objects::{Change, Resource};
+use super::source::Sink;
 
 type Map<K, V> = papaya::HashMap<K, V, RandomState>;
 
@@ -157,7 +161,11 @@ impl Index {
     }
 
     /// Looks at a service: `read` is given what is known under its key.
-    pub(super) fn service<R>(&self, key: &[u8], read: impl FnOnce(Option<&ServiceEntry>) -> R) -> R {
+    pub(super) fn service<R>(
+        &self,
+        key: &[u8],
+        read: impl FnOnce(Option<&ServiceEntry>) -> R,
+    ) -> R {
         read(self.services.pin().get(key))
     }
 
@@ -173,7 +181,11 @@ impl Index {
     }
 
     /// Looks at the services that have a cluster IP.
-    pub(super) fn services_at<R>(&self, address: IpAddr, read: impl FnOnce(&[ServiceKey]) -> R) -> R {
+    pub(super) fn services_at<R>(
+        &self,
+        address: IpAddr,
+        read: impl FnOnce(&[ServiceKey]) -> R,
+    ) -> R {
         read(self.cluster_addresses.pin().get(&address).map_or(&[], Few::as_slice))
     }
 
@@ -185,6 +197,16 @@ impl Index {
     /// Notes that something has changed that DNS shows.
     fn touch(&self) {
         self.serial.store((self.settings.clock)().as_secs() as u32, Relaxed);
+    }
+}
+
+impl Sink for Index {
+    fn apply(&self, change: Change) {
+        Index::apply(self, change);
+    }
+
+    fn synced(&self, resource: Resource) {
+        Index::synced(self, resource);
     }
 }
 

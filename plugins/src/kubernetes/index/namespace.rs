@@ -1,6 +1,9 @@
 //! What is known of a namespace.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::{Acquire, Relaxed, Release}};
+use std::sync::atomic::{
+    AtomicBool, AtomicU32,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 /// A namespace that exists, or that services or pods are known of.
 #[derive(Debug)]

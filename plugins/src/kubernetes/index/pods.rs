@@ -29,6 +29,11 @@ impl Pods {
             None => {}
         }
     }
+
+    #[cfg(test)]
+    pub(super) fn all(&self) -> Vec<(IpAddr, u32)> {
+        self.0.pin().keys().copied().collect()
+    }
 }
 
 /// Address of each Pod, by number of the namespace and name in one piece of memory; the writer's alone.

@@ -24,7 +24,9 @@ impl Ports {
         let mut packed = Vec::new();
         for port in ports {
             // Names longer than a label can be asked for by nobody.
-            let (Ok(protocol), Ok(name)) = (u8::try_from(port.protocol.len()), u8::try_from(port.name.len())) else {
+            let (Ok(protocol), Ok(name)) =
+                (u8::try_from(port.protocol.len()), u8::try_from(port.name.len()))
+            else {
                 continue;
             };
             packed.push(u8::from(port.port.is_some()));

@@ -36,7 +36,11 @@ pub(crate) struct EndpointRef<'a> {
 }
 
 impl Slice {
-    pub(super) fn pack(slice: &EndpointSlice, service: Option<ServiceKey>, pod_names: bool) -> Slice {
+    pub(super) fn pack(
+        slice: &EndpointSlice,
+        service: Option<ServiceKey>,
+        pod_names: bool,
+    ) -> Slice {
         let named = |endpoint: &Endpoint| !name_of(endpoint, pod_names).is_empty();
         let mut names = Vec::new();
         let mut addresses = Vec::with_capacity(slice.endpoints.len());
@@ -121,7 +125,9 @@ impl<'a> EndpointQuery<'a> {
     pub(crate) fn matches(self, endpoint: &EndpointRef<'_>) -> bool {
         match self {
             EndpointQuery::All => true,
-            EndpointQuery::Named { address, .. } if endpoint.name.is_empty() => address == Some(endpoint.address),
+            EndpointQuery::Named { address, .. } if endpoint.name.is_empty() => {
+                address == Some(endpoint.address)
+            }
             EndpointQuery::Named { label, .. } => endpoint.name.eq_ignore_ascii_case(label),
         }
     }

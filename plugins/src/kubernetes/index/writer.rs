@@ -9,7 +9,9 @@ use periplus_core::codes::RecordType;
 use periplus_core::name::{MAX_LABEL, Name};
 use periplus_core::record::RecordSet;
 
-use super::super::objects::{Change, EndpointSlice, ObjectKey, Pod, Resource, Service, ServiceKind};
+use super::super::objects::{
+    Change, EndpointSlice, ObjectKey, Pod, Resource, Service, ServiceKind,
+};
 use super::entry::{AddressSets, Kind, ServiceEntry};
 use super::namespace::Namespace;
 use super::pods::PodAddresses;
@@ -49,7 +51,8 @@ impl Writer {
             return;
         }
         // As CoreDNS's serial: of an update, ports and the external name count.
-        let touched = known.is_none_or(|known| known.ports != new.ports || !same_target(&known.kind, &new.kind));
+        let touched = known
+            .is_none_or(|known| known.ports != new.ports || !same_target(&known.kind, &new.kind));
         let before: Vec<IpAddr> = known.map_or_else(Vec::new, cluster_addresses);
         let (key, slices) = match old {
             Some((key, entry)) => (Arc::clone(key), entry.slices.clone()),
@@ -76,16 +79,25 @@ impl Writer {
     fn remove_service(&mut self, index: &Index, key: &ObjectKey) {
         let Some(key) = service_key(&key.namespace, &key.name) else { return };
         let services = index.services.pin();
-        let Some(old) = services.get(&key).filter(|entry| !matches!(entry.kind, Kind::Absent)) else { return };
+        let Some(old) = services.get(&key).filter(|entry| !matches!(entry.kind, Kind::Absent))
+        else {
+            return;
+        };
         for address in cluster_addresses(old) {
-            few::replace(&index.cluster_addresses, address, |other: &ServiceKey| *other == key, None);
+            few::replace(
+                &index.cluster_addresses,
+                address,
+                |other: &ServiceKey| *other == key,
+                None,
+            );
         }
         put_slices(index, &key, old, old.slices.clone(), true);
         index.touch();
     }
 
     fn put_slice(&mut self, index: &Index, slice: &EndpointSlice) {
-        let service = slice.service.as_ref().and_then(|name| service_key(&slice.key.namespace, name));
+        let service =
+            slice.service.as_ref().and_then(|name| service_key(&slice.key.namespace, name));
         let mut new = Slice::pack(slice, service, index.settings.endpoint_pod_names);
         let old = self.slices.get(&*slice::key_of(&slice.key)).map(|slice| Arc::clone(&slice.0));
         if old.as_deref() == Some(&new) {
@@ -145,7 +157,9 @@ impl Writer {
     }
 
     fn remove_pod(&mut self, index: &Index, key: &ObjectKey) {
-        let Some(namespace) = index.namespaces.pin().get(key.namespace.as_bytes()).cloned() else { return };
+        let Some(namespace) = index.namespaces.pin().get(key.namespace.as_bytes()).cloned() else {
+            return;
+        };
         let Some(address) = self.pods.remove(namespace.id, &key.name) else { return };
         index.pods.take(namespace.id, address);
         leave_namespace(index, &namespace, key.namespace.as_bytes());
@@ -207,7 +221,13 @@ fn attach(index: &Index, old: Option<&Arc<Slice>>, new: Option<&Arc<Slice>>) {
 }
 
 /// Replaces the slices of an entry, and its Service by nothing if that is gone. An entry without both leaves the map.
-fn put_slices(index: &Index, key: &ServiceKey, old: &ServiceEntry, slices: Box<[Arc<Slice>]>, service_is_gone: bool) {
+fn put_slices(
+    index: &Index,
+    key: &ServiceKey,
+    old: &ServiceEntry,
+    slices: Box<[Arc<Slice>]>,
+    service_is_gone: bool,
+) {
     let services = index.services.pin();
     let absent = service_is_gone || matches!(old.kind, Kind::Absent);
     if absent && slices.is_empty() {
@@ -226,7 +246,8 @@ fn put_slices(index: &Index, key: &ServiceKey, old: &ServiceEntry, slices: Box<[
         ServiceEntry { namespace, kind: old.kind.clone(), ports, slices, addresses }
     };
     // The map shares the key that is there already.
-    let key = services.get_key_value(key).map_or_else(|| Arc::clone(key), |(key, _)| Arc::clone(key));
+    let key =
+        services.get_key_value(key).map_or_else(|| Arc::clone(key), |(key, _)| Arc::clone(key));
     services.insert(key, entry);
 }
 
@@ -251,10 +272,13 @@ fn index_addresses(index: &Index, old: Option<&Arc<Slice>>, new: Option<&Arc<Sli
 /// Measures how long a change of endpoints took from its cause to here (CoreDNS's `EndpointLatencyRecorder`). The first list tells of
 /// old changes and is left out.
 fn observe(index: &Index, slice: &EndpointSlice, packed: &Slice) {
-    let (Some(metrics), Some(changed), Some(key)) = (&index.metrics, slice.last_change, &packed.service) else {
+    let (Some(metrics), Some(changed), Some(key)) =
+        (&index.metrics, slice.last_change, &packed.service)
+    else {
         return;
     };
-    if index.synced.load(std::sync::atomic::Ordering::Relaxed) & bit(Resource::EndpointSlices) == 0 {
+    if index.synced.load(std::sync::atomic::Ordering::Relaxed) & bit(Resource::EndpointSlices) == 0
+    {
         return;
     }
     let now = (index.settings.clock)().as_nanos() as f64;
@@ -295,7 +319,12 @@ impl ServiceParts {
         same_kind && self.ports == entry.ports && self.addresses == cluster_addresses(entry)
     }
 
-    fn into_entry(self, namespace: Arc<Namespace>, slices: Box<[Arc<Slice>]>, ttl: u32) -> ServiceEntry {
+    fn into_entry(
+        self,
+        namespace: Arc<Namespace>,
+        slices: Box<[Arc<Slice>]>,
+        ttl: u32,
+    ) -> ServiceEntry {
         let addresses = OnceLock::new();
         if matches!(self.kind, Kind::Cluster) {
             let _ = addresses.set(AddressSets::new(&self.addresses, ttl));
@@ -314,7 +343,9 @@ impl ServiceEntry {
 
 fn cluster_addresses(entry: &ServiceEntry) -> Vec<IpAddr> {
     match entry.kind {
-        Kind::Cluster => entry.addresses.get().into_iter().flat_map(AddressSets::addresses).collect(),
+        Kind::Cluster => {
+            entry.addresses.get().into_iter().flat_map(AddressSets::addresses).collect()
+        }
         _ => Vec::new(),
     }
 }
