@@ -246,7 +246,7 @@ impl Options {
         given.unwrap_or(Origin::InCluster)
     }
 
-    fn source_settings(&self) -> Settings {
+    pub(super) fn source_settings(&self) -> Settings {
         Settings {
             origin: self.origin(),
             labels: self.labels.clone(),

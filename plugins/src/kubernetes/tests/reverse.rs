@@ -87,6 +87,7 @@ fn other_addresses_and_names_do_not_exist() {
         ("1.0.18.172.in-addr.arpa PTR", "NXDOMAIN in-addr.arpa."),
         ("1.0.18.172.in-addr.arpa A", "NXDOMAIN in-addr.arpa."),
         ("01.10.96.10.in-addr.arpa PTR", "NXDOMAIN in-addr.arpa."),
+        ("+1.10.96.10.in-addr.arpa PTR", "NXDOMAIN in-addr.arpa."),
         ("1.10.96.256.in-addr.arpa PTR", "NXDOMAIN in-addr.arpa."),
         ("x.1.10.96.10.in-addr.arpa PTR", "NXDOMAIN in-addr.arpa."),
         ("x.in-addr.arpa PTR", "NXDOMAIN in-addr.arpa."),

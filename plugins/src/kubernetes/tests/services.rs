@@ -143,6 +143,7 @@ fn a_protocol_with_ports_below_it_is_not_denied() {
         ("_TCP.web.test.svc.cluster.local SRV", "NODATA cluster.local."),
         ("_udp.web.test.svc.cluster.local A", "NXDOMAIN cluster.local."),
         ("tcp.web.test.svc.cluster.local A", "NXDOMAIN cluster.local."),
+        ("_.web.test.svc.cluster.local A", "NXDOMAIN cluster.local."),
         ("_tcp.no-ports.test.svc.cluster.local A", "NXDOMAIN cluster.local."),
     ]);
 }
