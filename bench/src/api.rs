@@ -68,11 +68,20 @@ impl Store {
         }
     }
 
-    fn answer(&self, stream: &TcpStream, path: &str, parameters: &Parameters<'_>) -> io::Result<()> {
+    fn answer(
+        &self,
+        stream: &TcpStream,
+        path: &str,
+        parameters: &Parameters<'_>,
+    ) -> io::Result<()> {
         let Some(kind) = self.kinds.iter().find(|kind| kind.path == path) else {
             return match objects::discovery(path) {
                 Some(body) => respond(stream, "200 OK", &[body]),
-                None => respond(stream, "404 Not Found", &[&objects::status(404, "NotFound", "no such path")]),
+                None => respond(
+                    stream,
+                    "404 Not Found",
+                    &[&objects::status(404, "NotFound", "no such path")],
+                ),
             };
         };
         if !parameters.is_true("watch") {
@@ -80,16 +89,24 @@ impl Store {
         }
         if parameters.is_true("sendInitialEvents") {
             let message = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
-            return respond(stream, "422 Unprocessable Entity", &[&objects::status(422, "Invalid", message)]);
+            return respond(
+                stream,
+                "422 Unprocessable Entity",
+                &[&objects::status(422, "Invalid", message)],
+            );
         }
         watch(stream, kind)
     }
 
     fn list(&self, stream: &TcpStream, kind: &Kind, parameters: &Parameters<'_>) -> io::Result<()> {
-        let from: usize = parameters.get("continue").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let from: usize =
+            parameters.get("continue").and_then(|text| text.parse().ok()).unwrap_or(0);
         // The watch cache of a real server ignores the limit when any version will do.
         let unlimited = parameters.get("resourceVersion") == Some("0");
-        let limit = parameters.get("limit").and_then(|text| text.parse().ok()).filter(|limit| !unlimited && *limit > 0);
+        let limit = parameters
+            .get("limit")
+            .and_then(|text| text.parse().ok())
+            .filter(|limit| !unlimited && *limit > 0);
         let to = limit.map_or(kind.items.len(), |limit: usize| kind.items.len().min(from + limit));
         let items = kind.items.get(from..to).unwrap_or_default();
         let next = if to < kind.items.len() { to.to_string() } else { String::new() };
@@ -111,7 +128,9 @@ impl Store {
 
 /// Holds the connection open until the client closes it.
 fn watch(mut stream: &TcpStream, kind: &Kind) -> io::Result<()> {
-    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+    stream.write_all(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+    )?;
     stream.set_read_timeout(Some(BOOKMARK))?;
     let bookmark = format!(
         "{{\"type\":\"BOOKMARK\",\"object\":{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{{\"resourceVersion\":\"{VERSION}\"}}}}}}\n",
@@ -119,7 +138,9 @@ fn watch(mut stream: &TcpStream, kind: &Kind) -> io::Result<()> {
     );
     loop {
         match stream.read(&mut [0; 1]) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
+            {
                 write!(stream, "{:x}\r\n{bookmark}\r\n", bookmark.len())?;
             }
             // The client never speaks while it watches: it has gone.
@@ -131,7 +152,10 @@ fn watch(mut stream: &TcpStream, kind: &Kind) -> io::Result<()> {
 fn respond(mut stream: &TcpStream, status: &str, parts: &[&str]) -> io::Result<()> {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     let mut bytes = Vec::with_capacity(length + 200);
-    write!(bytes, "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n")?;
+    write!(
+        bytes,
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    )?;
     for part in parts {
         bytes.extend_from_slice(part.as_bytes());
     }
@@ -143,7 +167,11 @@ struct Parameters<'a>(&'a str);
 
 impl<'a> Parameters<'a> {
     fn get(&self, name: &str) -> Option<&'a str> {
-        self.0.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+        self.0
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
     }
 
     fn is_true(&self, name: &str) -> bool {

@@ -16,7 +16,11 @@ pub(crate) fn bars(report: &Report) -> String {
     let mut body = String::new();
     let mut y = HEAD;
     for scenario in report.scenarios() {
-        let _ = writeln!(body, r#"<text x="8" y="{:.0}" font-weight="bold">{scenario}</text>"#, y + BAR - 2.0);
+        let _ = writeln!(
+            body,
+            r#"<text x="8" y="{:.0}" font-weight="bold">{scenario}</text>"#,
+            y + BAR - 2.0
+        );
         for result in report.of(scenario) {
             let cpu = result.cpu();
             let _ = writeln!(
@@ -36,7 +40,10 @@ pub(crate) fn bars(report: &Report) -> String {
         y += BAR;
     }
     let machine = &report.machine;
-    let note = format!("{} UTC, commit {}, {} x {}", machine.date, machine.commit, machine.cpus, machine.processor);
+    let note = format!(
+        "{} UTC, commit {}, {} x {}",
+        machine.date, machine.commit, machine.cpus, machine.processor
+    );
     page("Server CPU time per query in microseconds (median; less is better)", &note, y, &body)
 }
 
@@ -69,7 +76,11 @@ pub(crate) fn lines(title: &str, note: &str, lines: &[(String, Vec<Option<f64>>)
             .enumerate()
             .filter_map(|(index, value)| Some(format!("{:.1},{:.1}", x(index), y((*value)?))))
             .collect();
-        let _ = writeln!(body, r#"<polyline fill="none" stroke="{colour}" stroke-width="2" points="{}"/>"#, path.join(" "));
+        let _ = writeln!(
+            body,
+            r#"<polyline fill="none" stroke="{colour}" stroke-width="2" points="{}"/>"#,
+            path.join(" ")
+        );
         let last = points.iter().rev().flatten().next().copied().unwrap_or(0.0);
         let _ = writeln!(
             body,
@@ -81,7 +92,8 @@ pub(crate) fn lines(title: &str, note: &str, lines: &[(String, Vec<Option<f64>>)
     page(title, note, HEAD + HEIGHT.max(14.0 * lines.len() as f64), &body)
 }
 
-const PALETTE: [&str; 8] = ["#1b6ca8", "#c8553d", "#588b8b", "#8f5fbf", "#b58900", "#4d7c0f", "#be185d", "#475569"];
+const PALETTE: [&str; 8] =
+    ["#1b6ca8", "#c8553d", "#588b8b", "#8f5fbf", "#b58900", "#4d7c0f", "#be185d", "#475569"];
 
 fn colour(server: &str) -> &'static str {
     match server {

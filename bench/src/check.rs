@@ -36,8 +36,15 @@ pub(crate) fn answers(server: SocketAddr, questions: &mut Questions, tcp: bool) 
         let wanted: BTreeSet<Ipv4Addr> = expected.addresses.iter().copied().collect();
         let right = expected.truncated || addresses == wanted;
         let own = response[..2] == id.to_be_bytes();
-        if !own || !expected.fits(&response) || !(wanted.is_empty() || right && addresses.is_subset(&wanted)) {
-            return Err(format!("{server}: expected {expected:?} for {}, got {message}", name_of(&request)).into());
+        if !own
+            || !expected.fits(&response)
+            || !(wanted.is_empty() || right && addresses.is_subset(&wanted))
+        {
+            return Err(format!(
+                "{server}: expected {expected:?} for {}, got {message}",
+                name_of(&request)
+            )
+            .into());
         }
     }
     questions.advance(SAMPLE);

@@ -36,7 +36,8 @@ impl Cluster {
 
     /// Names of all namespaces.
     pub(crate) fn namespaces(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.services.iter().map(|service| &*service.namespace).collect();
+        let mut names: Vec<&str> =
+            self.services.iter().map(|service| &*service.namespace).collect();
         names.dedup();
         names
     }
@@ -58,7 +59,9 @@ impl Service {
             namespace: format!("ns-{}", index / SERVICES_PER_NAMESPACE),
             name: format!("svc-{index}"),
             address: Some(after(Ipv4Addr::new(10, 96, 1, 0), index)),
-            endpoints: (0..ENDPOINTS).map(|n| after(Ipv4Addr::new(10, 244, 0, 1), index * ENDPOINTS + n)).collect(),
+            endpoints: (0..ENDPOINTS)
+                .map(|n| after(Ipv4Addr::new(10, 244, 0, 1), index * ENDPOINTS + n))
+                .collect(),
         }
     }
 

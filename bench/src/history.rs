@@ -48,11 +48,19 @@ pub(crate) fn add(report: &Report) -> Result<()> {
 
 /// Draws Periplus' ratio to the floor over all runs.
 pub(crate) fn draw() -> Result<()> {
-    let text = fs::read_to_string(file()).map_err(|error| format!("{}: {error}", file().display()))?;
-    let entries: Vec<Entry> = text.lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>()?;
-    let scenarios = <Scenario as clap::ValueEnum>::value_variants().iter().map(|scenario| scenario.name());
+    let text =
+        fs::read_to_string(file()).map_err(|error| format!("{}: {error}", file().display()))?;
+    let entries: Vec<Entry> =
+        text.lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>()?;
+    let scenarios =
+        <Scenario as clap::ValueEnum>::value_variants().iter().map(|scenario| scenario.name());
     let lines: Vec<(String, Vec<Option<f64>>)> = scenarios
-        .map(|scenario| (scenario.clone(), entries.iter().map(|entry| entry.ratio(&scenario)).collect::<Vec<_>>()))
+        .map(|scenario| {
+            (
+                scenario.clone(),
+                entries.iter().map(|entry| entry.ratio(&scenario)).collect::<Vec<_>>(),
+            )
+        })
         .filter(|(_, points)| points.iter().any(Option::is_some))
         .collect();
     let dates = match (entries.first(), entries.last()) {
@@ -60,7 +68,11 @@ pub(crate) fn draw() -> Result<()> {
         _ => String::new(),
     };
     let note = format!("{} runs, {dates}", entries.len());
-    let svg = chart::lines("CPU time per query of Periplus as a multiple of the echo floor", &note, &lines);
+    let svg = chart::lines(
+        "CPU time per query of Periplus as a multiple of the echo floor",
+        &note,
+        &lines,
+    );
     let path = repository().join("bench/history.svg");
     fs::write(&path, svg)?;
     println!("Written: {}", path.display());
@@ -69,7 +81,10 @@ pub(crate) fn draw() -> Result<()> {
 
 impl Entry {
     fn cpu(&self, scenario: &str, server: Kind) -> Option<f64> {
-        self.cpu.iter().find(|(s, k, _)| s == scenario && *k == server.name()).map(|(_, _, cpu)| *cpu)
+        self.cpu
+            .iter()
+            .find(|(s, k, _)| s == scenario && *k == server.name())
+            .map(|(_, _, cpu)| *cpu)
     }
 
     fn ratio(&self, scenario: &str) -> Option<f64> {

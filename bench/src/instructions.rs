@@ -52,7 +52,9 @@ fn compare(counts: &BTreeMap<String, u64>, bounds: &BTreeMap<String, u64>) -> Re
         };
         let ratio = *count as f64 / *bound as f64;
         if ratio > TOLERANCE {
-            above.push(format!("{name}: {count} instructions per query, the bound is {bound} (x {ratio:.2})"));
+            above.push(format!(
+                "{name}: {count} instructions per query, the bound is {bound} (x {ratio:.2})"
+            ));
         } else if ratio < 2.0 - TOLERANCE {
             println!("{name}: {count} is well below the bound of {bound}; lower it with --update");
         }
@@ -71,7 +73,8 @@ fn count(path: Path, queries: u64) -> Result<u64> {
     if !output.status.success() {
         return Err(format!("{}: {said}", path.name()).into());
     }
-    let collected = said.lines().find_map(|line| line.split_once("Collected :")).map(|(_, count)| count.trim());
+    let collected =
+        said.lines().find_map(|line| line.split_once("Collected :")).map(|(_, count)| count.trim());
     Ok(collected.ok_or_else(|| format!("valgrind gave no count: {said}"))?.parse()?)
 }
 
@@ -81,6 +84,12 @@ fn valgrind() -> Result<()> {
         return Ok(());
     }
     println!("Installing valgrind");
-    let installed = Command::new("sh").args(["-c", "apt-get update -qq && apt-get install -y -qq valgrind"]).status()?;
-    if installed.success() { Ok(()) } else { Err("valgrind is missing and apt-get cannot install it".into()) }
+    let installed = Command::new("sh")
+        .args(["-c", "apt-get update -qq && apt-get install -y -qq valgrind"])
+        .status()?;
+    if installed.success() {
+        Ok(())
+    } else {
+        Err("valgrind is missing and apt-get cannot install it".into())
+    }
 }

@@ -63,7 +63,9 @@ pub(crate) fn open_loop(
         for index in 0..received {
             let Some(&[high, low]) = batch.request(index).0.first_chunk() else { continue };
             // The newest question with this id.
-            let back = u64::from((asked as u16).wrapping_sub(1).wrapping_sub(u16::from_be_bytes([high, low])));
+            let back = u64::from(
+                (asked as u16).wrapping_sub(1).wrapping_sub(u16::from_be_bytes([high, low])),
+            );
             let Some(at) = asked.checked_sub(1 + back) else { continue };
             if latencies[at as usize] == PATIENCE {
                 latencies[at as usize] = now.saturating_sub(due(at));

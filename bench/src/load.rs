@@ -42,7 +42,12 @@ struct Slot {
 }
 
 /// Asks for `duration`. With `echo` any reply counts as right.
-pub(crate) fn closed_loop(server: SocketAddr, questions: &mut Questions, duration: Duration, echo: bool) -> Result<Load> {
+pub(crate) fn closed_loop(
+    server: SocketAddr,
+    questions: &mut Questions,
+    duration: Duration,
+    echo: bool,
+) -> Result<Load> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     socket.set_read_timeout(Some(SWEEP))?;
     let begun = Instant::now();
@@ -72,7 +77,11 @@ pub(crate) fn closed_loop(server: SocketAddr, questions: &mut Questions, duratio
             let Some(&[high, low]) = response.first_chunk() else { continue };
             let id = u16::from_be_bytes([high, low]);
             let number = usize::from(id & ((1 << SLOT_BITS) - 1));
-            let Some(slot) = window.get_mut(number).filter(|slot| slot.generation == id >> SLOT_BITS) else { continue };
+            let Some(slot) =
+                window.get_mut(number).filter(|slot| slot.generation == id >> SLOT_BITS)
+            else {
+                continue;
+            };
             if echo || questions.expected(slot.at).fits(response) {
                 load.answered += 1;
             } else {
@@ -87,7 +96,9 @@ pub(crate) fn closed_loop(server: SocketAddr, questions: &mut Questions, duratio
         batch.send(&socket, &out);
         if now - swept >= SWEEP {
             swept = now;
-            for (number, slot) in window.iter_mut().enumerate().filter(|(_, slot)| now - slot.sent >= LOST) {
+            for (number, slot) in
+                window.iter_mut().enumerate().filter(|(_, slot)| now - slot.sent >= LOST)
+            {
                 load.lost += 1;
                 slot.renew(load.asked, now);
                 load.asked += 1;

@@ -27,7 +27,9 @@ impl Machine {
         let cpuinfo = read("/proc/cpuinfo");
         let models: Vec<&str> = cpuinfo
             .lines()
-            .filter_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, model)| model.trim()))
+            .filter_map(|line| {
+                line.strip_prefix("model name")?.split_once(':').map(|(_, model)| model.trim())
+            })
             .collect();
         Machine {
             date: date(),
@@ -41,8 +43,17 @@ impl Machine {
 }
 
 fn commit() -> String {
-    let output = Command::new("git").arg("-C").arg(repository()).args(["rev-parse", "--short", "HEAD"]).output();
-    output.ok().and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default().trim().to_owned()
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(repository())
+        .args(["rev-parse", "--short", "HEAD"])
+        .output();
+    output
+        .ok()
+        .and_then(|output| String::from_utf8(output.stdout).ok())
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 fn date() -> String {
@@ -52,7 +63,7 @@ fn date() -> String {
 }
 
 /// Year, month and day of a number of days after 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-fn civil(days: u64) -> (u64, u64, u64) {
+pub(crate) fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let era = shifted / 146_097;
     let of_era = shifted % 146_097;
@@ -60,5 +71,9 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * of_year + 2) / 153;
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, of_year - (153 * shifted_month + 2) / 5 + 1)
+    (
+        year_of_era + era * 400 + u64::from(month <= 2),
+        month,
+        of_year - (153 * shifted_month + 2) / 5 + 1,
+    )
 }

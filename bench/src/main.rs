@@ -29,6 +29,8 @@ mod scenario;
 mod servers;
 mod stampede;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod upstream;
 mod zone_files;
 

@@ -46,7 +46,12 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a command on the servers' CPU. What it says goes to the file `said`, or with `drained` through a pipe to a thread that
     /// throws it away, as a container runtime would read it.
-    pub(crate) fn start(program: &Path, arguments: &[String], said: &Path, drained: bool) -> Result<Process> {
+    pub(crate) fn start(
+        program: &Path,
+        arguments: &[String],
+        said: &Path,
+        drained: bool,
+    ) -> Result<Process> {
         let mut command = if can_pin() {
             let mut command = Command::new("taskset");
             command.args(["-c", SERVER_CPU]).arg(program);
@@ -84,9 +89,13 @@ impl Process {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
             let kilobytes = |name: &str| {
                 let line = status.lines().find_map(|line| line.strip_prefix(name));
-                line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
+                line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+                    .unwrap_or(0)
             };
-            Memory { resident: sum.resident + 1024 * kilobytes("VmRSS:"), peak: sum.peak + 1024 * kilobytes("VmHWM:") }
+            Memory {
+                resident: sum.resident + 1024 * kilobytes("VmRSS:"),
+                peak: sum.peak + 1024 * kilobytes("VmHWM:"),
+            }
         })
     }
 
@@ -132,7 +141,10 @@ impl Drop for Process {
 }
 
 fn cpu_of(pid: u32) -> Option<Cpu> {
-    Some(Cpu { user: stat_field(pid, 11)? / TICKS_PER_SECOND, system: stat_field(pid, 12)? / TICKS_PER_SECOND })
+    Some(Cpu {
+        user: stat_field(pid, 11)? / TICKS_PER_SECOND,
+        system: stat_field(pid, 12)? / TICKS_PER_SECOND,
+    })
 }
 
 /// A number of `/proc/PID/stat`, counted from the one behind the command's name.

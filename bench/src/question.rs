@@ -39,10 +39,15 @@ impl Question {
     /// A question without EDNS, RD set, as a stub resolver sends it.
     pub(crate) fn new(name: &str, qtype: u16, rcode: u8, answers: u16) -> Result<Question> {
         let mut message = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-        message.extend_from_slice(Name::parse(name).map_err(|_| format!("{name}: not a name"))?.as_wire());
+        message.extend_from_slice(
+            Name::parse(name).map_err(|_| format!("{name}: not a name"))?.as_wire(),
+        );
         message.extend_from_slice(&qtype.to_be_bytes());
         message.extend_from_slice(&[0, 1]);
-        Ok(Question { message, expected: Expected { rcode, answers, truncated: false, addresses: Vec::new() } })
+        Ok(Question {
+            message,
+            expected: Expected { rcode, answers, truncated: false, addresses: Vec::new() },
+        })
     }
 
     /// A name that exists with these addresses.
@@ -83,7 +88,9 @@ impl Questions {
     pub(crate) fn write(&self, at: u64, id: u16, out: &mut Vec<u8>) {
         let start = out.len();
         match self {
-            Questions::Fixed(all) => out.extend_from_slice(&all[(at % all.len() as u64) as usize].message),
+            Questions::Fixed(all) => {
+                out.extend_from_slice(&all[(at % all.len() as u64) as usize].message)
+            }
             Questions::Fresh { template, next } => {
                 out.extend_from_slice(&template.message);
                 let mut number = next + at;

@@ -139,17 +139,28 @@ impl Report {
     /// One scenario as a Markdown table.
     pub(crate) fn table(&self, scenario: Scenario) -> String {
         let name = scenario.name();
-        let cpu_of = |server: Kind| self.of(&name).find(|one| one.server == server.name()).map(ServerResult::cpu);
+        let cpu_of = |server: Kind| {
+            self.of(&name).find(|one| one.server == server.name()).map(ServerResult::cpu)
+        };
         let (floor, coredns) = (cpu_of(Kind::Floor), cpu_of(Kind::Coredns));
         let mut text = format!("### {name}: {}\n\n", scenario.title());
         text.push_str("| server | qps | user µs | system µs | CPU µs/query (min-max) | x floor | x CoreDNS | p50 / p99 / p99.9 µs | RSS MB | peak MB |\n");
         text.push_str("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
         for result in self.of(&name) {
             let spread = result.sorted(Turn::total);
-            let ratio = |to: Option<f64>| to.map_or_else(|| "-".to_owned(), |to| format!("{:.2}", result.cpu() / to));
-            let latency = |of: fn(&Latency) -> f64| result.median(|turn| turn.latency.as_ref().map_or(f64::NAN, of));
+            let ratio = |to: Option<f64>| {
+                to.map_or_else(|| "-".to_owned(), |to| format!("{:.2}", result.cpu() / to))
+            };
+            let latency = |of: fn(&Latency) -> f64| {
+                result.median(|turn| turn.latency.as_ref().map_or(f64::NAN, of))
+            };
             let latencies = if result.turns.iter().all(|turn| turn.latency.is_some()) {
-                format!("{:.0} / {:.0} / {:.0}", latency(|l| l.p50), latency(|l| l.p99), latency(|l| l.p999))
+                format!(
+                    "{:.0} / {:.0} / {:.0}",
+                    latency(|l| l.p50),
+                    latency(|l| l.p99),
+                    latency(|l| l.p999)
+                )
             } else {
                 "-".to_owned()
             };
@@ -184,8 +195,10 @@ impl Report {
         let mut text = String::new();
         for result in self.of(scenario) {
             let sum = |of: fn(&Turn) -> u64| result.turns.iter().map(of).sum::<u64>();
-            let latency_lost: u64 = result.turns.iter().filter_map(|turn| Some(turn.latency?.lost)).sum();
-            let (asked, wrong, lost) = (sum(|turn| turn.asked), sum(|turn| turn.wrong), sum(|turn| turn.lost));
+            let latency_lost: u64 =
+                result.turns.iter().filter_map(|turn| Some(turn.latency?.lost)).sum();
+            let (asked, wrong, lost) =
+                (sum(|turn| turn.asked), sum(|turn| turn.wrong), sum(|turn| turn.lost));
             if wrong + lost + latency_lost > 0 {
                 let _ = writeln!(
                     text,
@@ -216,7 +229,9 @@ impl Report {
     fn stampedes(&self, scenario: &str) -> String {
         let mut text = "\n| server | answered | refused or failed | no answer | questions upstream | last answer after s |\n|---|---:|---:|---:|---:|---:|\n".to_owned();
         for result in self.of(scenario) {
-            let sum = |of: fn(&Stampede) -> u64| result.turns.iter().filter_map(|turn| turn.stampede.as_ref()).map(of).sum::<u64>();
+            let sum = |of: fn(&Stampede) -> u64| {
+                result.turns.iter().filter_map(|turn| turn.stampede.as_ref()).map(of).sum::<u64>()
+            };
             let asked = sum(|one| one.asked).max(1) as f64;
             let share = |count: u64| 100.0 * count as f64 / asked;
             let (answered, refused) = (sum(|one| one.answered), sum(|one| one.refused));

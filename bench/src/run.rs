@@ -30,7 +30,8 @@ const STAMPEDES: u32 = 2;
 
 /// Runs what the options ask for and reports it.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    if !options.no_build && !process::is_pinned() && wanted(options).contains(&Kind::Periplus) {
+    let build_first = !options.no_build && std::env::var_os("PERIPLUS_BIN").is_none();
+    if build_first && !process::is_pinned() && wanted(options).contains(&Kind::Periplus) {
         build()?;
     }
     match process::on_load_cpu()? {
@@ -39,21 +40,37 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         None => {}
     }
     let servers = servers(options)?;
-    let scenarios = if options.scenarios.is_empty() { Scenario::value_variants() } else { &options.scenarios };
-    let (rounds, duration) =
-        if options.quick { (1, Duration::from_secs(1)) } else { (options.rounds, Duration::from_secs(options.seconds)) };
+    let scenarios =
+        if options.scenarios.is_empty() { Scenario::value_variants() } else { &options.scenarios };
+    let (rounds, duration) = if options.quick {
+        (1, Duration::from_secs(1))
+    } else {
+        (options.rounds, Duration::from_secs(options.seconds))
+    };
     let mut report = Report::new(Machine::now(), rounds, duration.as_secs(), options.rate);
     println!("{}", report.preamble());
     let upstream = Upstream::start()?;
     for scenario in scenarios {
         let cluster = Cluster::new(scenario.services());
         let api = Api::start(&cluster)?;
-        let purpose = Purpose { scenario: *scenario, cluster: &cluster, api: api.address, upstream: upstream.address };
+        let purpose = Purpose {
+            scenario: *scenario,
+            cluster: &cluster,
+            api: api.address,
+            upstream: upstream.address,
+        };
         let mut questions = scenario.questions(&cluster)?;
         for _ in 0..rounds {
             for kind in servers.iter().filter(|kind| scenario.suits(**kind)) {
-                let turn = take_turn(*kind, &purpose, &mut questions, &upstream, duration, options.rate)
-                    .map_err(|error| format!("{} of {}: {error}", scenario.name(), kind.name()))?;
+                let turn = take_turn(
+                    *kind,
+                    &purpose,
+                    &mut questions,
+                    &upstream,
+                    duration,
+                    options.rate,
+                )
+                .map_err(|error| format!("{} of {}: {error}", scenario.name(), kind.name()))?;
                 report.add(*scenario, *kind, turn);
             }
         }
@@ -64,7 +81,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Those asked for, or all that there are.
 fn servers(options: &Options) -> Result<Vec<Kind>> {
-    let (found, missing): (Vec<Kind>, Vec<Kind>) = wanted(options).iter().partition(|kind| kind.program().is_some());
+    let (found, missing): (Vec<Kind>, Vec<Kind>) =
+        wanted(options).iter().partition(|kind| kind.program().is_some());
     for kind in missing {
         if !options.servers.is_empty() {
             return Err(format!("{}: {}", kind.name(), kind.hint()).into());
@@ -109,7 +127,7 @@ fn take_turn(
     };
     if scenario == Scenario::Stampede {
         let (cpu, result) = stampedes(&running, questions, upstream)?;
-        turn.set_cpu(cpu, result.asked);
+        turn.set_cpu(cpu, result.answered + result.refused);
         turn.stampede = Some(result);
     } else {
         let echo = kind == Kind::Floor;
@@ -129,7 +147,8 @@ fn take_turn(
         turn.set_load(loaded, running.process.cpu().since(before));
         if !scenario.is_tcp() {
             let polite = scenario.needs_upstream();
-            turn.latency = Some(latency::open_loop(running.dns, questions, rate, duration, polite)?);
+            turn.latency =
+                Some(latency::open_loop(running.dns, questions, rate, duration, polite)?);
         }
     }
     let memory = running.process.memory();
@@ -137,7 +156,11 @@ fn take_turn(
     Ok(turn)
 }
 
-fn stampedes(running: &Running, questions: &mut Questions, upstream: &Upstream) -> Result<(Cpu, Stampede)> {
+fn stampedes(
+    running: &Running,
+    questions: &mut Questions,
+    upstream: &Upstream,
+) -> Result<(Cpu, Stampede)> {
     let before = running.process.cpu();
     let mut sum = Stampede::default();
     for _ in 0..STAMPEDES {

@@ -56,7 +56,8 @@ impl Scenario {
 
     /// What it is, in one line.
     pub(crate) fn title(self) -> String {
-        let help = self.to_possible_value().and_then(|value| value.get_help().map(ToString::to_string));
+        let help =
+            self.to_possible_value().and_then(|value| value.get_help().map(ToString::to_string));
         help.unwrap_or_default()
     }
 
@@ -143,7 +144,11 @@ fn mix(random: &mut fastrand::Rng, service: &Service) -> Result<Question> {
         75..95 => {
             // What ndots:5 and the three search domains make of a name before it is asked as it stands.
             let host = format!("api-{}.example.com", random.u8(..100));
-            let search = [&format!("{}.svc.cluster.local.", service.namespace), "svc.cluster.local.", "cluster.local."];
+            let search = [
+                &format!("{}.svc.cluster.local.", service.namespace),
+                "svc.cluster.local.",
+                "cluster.local.",
+            ];
             Question::new(&format!("{host}.{}", search[random.usize(..3)]), A, NXDOMAIN, 0)
         }
         _ => Question::new(&format!("_http._tcp.{}", service.domain()), SRV, 0, 1),

@@ -34,7 +34,11 @@ pub(crate) struct Stampede {
 }
 
 /// Asks the next name of `questions` ten thousand times.
-pub(crate) fn stampede(server: SocketAddr, questions: &mut Questions, upstream: &Upstream) -> Result<Stampede> {
+pub(crate) fn stampede(
+    server: SocketAddr,
+    questions: &mut Questions,
+    upstream: &Upstream,
+) -> Result<Stampede> {
     upstream.take_slow();
     let sockets: Vec<UdpSocket> = (0..SOCKETS)
         .map(|_| {

@@ -13,7 +13,11 @@ const WINDOW: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Asks for `duration`. A connection that the server closes is opened again, and what it owed counts as lost.
-pub(crate) fn closed_loop(server: SocketAddr, questions: &mut Questions, duration: Duration) -> Result<Load> {
+pub(crate) fn closed_loop(
+    server: SocketAddr,
+    questions: &mut Questions,
+    duration: Duration,
+) -> Result<Load> {
     let begun = Instant::now();
     let mut load = Load::default();
     while begun.elapsed() < duration {
@@ -21,7 +25,9 @@ pub(crate) fn closed_loop(server: SocketAddr, questions: &mut Questions, duratio
         // A connection that ends in an error ends like one that was closed.
         let _ = connection(server, questions, begun + duration, &mut load);
         if load.answered == before && begun.elapsed() < duration {
-            return Err(format!("{server}: a TCP connection ended before it gave any answer").into());
+            return Err(
+                format!("{server}: a TCP connection ended before it gave any answer").into()
+            );
         }
     }
     load.elapsed = begun.elapsed();
@@ -29,7 +35,12 @@ pub(crate) fn closed_loop(server: SocketAddr, questions: &mut Questions, duratio
     Ok(load)
 }
 
-fn connection(server: SocketAddr, questions: &Questions, end: Instant, load: &mut Load) -> std::io::Result<()> {
+fn connection(
+    server: SocketAddr,
+    questions: &Questions,
+    end: Instant,
+    load: &mut Load,
+) -> std::io::Result<()> {
     let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;

@@ -87,7 +87,20 @@ fn answer(request: &[u8], out: &mut Vec<u8>) -> bool {
     end += 5;
     let Some(question) = request.get(12..end) else { return false };
     let is_a = question.ends_with(&[0, 1, 0, 1]);
-    out.extend_from_slice(&[request[0], request[1], 0x81, 0x80, 0, 1, 0, u8::from(is_a), 0, 0, 0, 0]);
+    out.extend_from_slice(&[
+        request[0],
+        request[1],
+        0x81,
+        0x80,
+        0,
+        1,
+        0,
+        u8::from(is_a),
+        0,
+        0,
+        0,
+        0,
+    ]);
     out.extend_from_slice(question);
     if is_a {
         out.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1]);

@@ -8,7 +8,8 @@ use crate::Result;
 use crate::cluster::Cluster;
 
 /// Zones and the files they are written to.
-pub(crate) const ZONES: [(&str, &str); 2] = [("cluster.local", "forward.zone"), ("10.in-addr.arpa", "reverse.zone")];
+pub(crate) const ZONES: [(&str, &str); 2] =
+    [("cluster.local", "forward.zone"), ("10.in-addr.arpa", "reverse.zone")];
 
 /// Writes both zone files into a directory.
 pub(crate) fn write(cluster: &Cluster, directory: &Path) -> Result<()> {
@@ -30,12 +31,18 @@ fn forward_zone(cluster: &Cluster) -> String {
     for service in &cluster.services {
         let name = service.domain();
         if let Some(address) = service.address {
-            let _ = write!(zone, "{name} A {address}\n_http._tcp.{name} SRV 0 100 80 {name}\n_metrics._tcp.{name} SRV 0 100 9090 {name}\n");
+            let _ = write!(
+                zone,
+                "{name} A {address}\n_http._tcp.{name} SRV 0 100 80 {name}\n_metrics._tcp.{name} SRV 0 100 9090 {name}\n"
+            );
             continue;
         }
         for address in &service.endpoints {
             let endpoint = address.to_string().replace('.', "-");
-            let _ = write!(zone, "{name} A {address}\n{endpoint}.{name} A {address}\n_http._tcp.{name} SRV 0 1 80 {endpoint}.{name}\n");
+            let _ = write!(
+                zone,
+                "{name} A {address}\n{endpoint}.{name} A {address}\n_http._tcp.{name} SRV 0 1 80 {endpoint}.{name}\n"
+            );
         }
     }
     zone

@@ -17,7 +17,8 @@ pub(super) struct Kind {
 
 /// All kinds that a DNS server may ask for.
 pub(super) fn kinds(cluster: &Cluster) -> Vec<Kind> {
-    let namespaces = cluster.namespaces().into_iter().map(|name| namespace(name).to_string()).collect();
+    let namespaces =
+        cluster.namespaces().into_iter().map(|name| namespace(name).to_string()).collect();
     let services = cluster.services.iter().map(|one| service(one).to_string()).collect();
     let slices = cluster.services.iter().flat_map(slices).map(|slice| slice.to_string()).collect();
     vec![
@@ -165,6 +166,8 @@ fn managed(manager: &str, fields: Value) -> Value {
 
 /// Something of a uid's length that differs between objects.
 fn uid(text: &str) -> String {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    });
     format!("{:08x}-0000-4000-8000-{:012x}", hash >> 32, hash & 0xffff_ffff_ffff)
 }

@@ -36,7 +36,8 @@ pub(super) enum Path {
 }
 
 impl Path {
-    pub(super) const ALL: [Path; 5] = [Path::A, Path::Mix, Path::Ptr, Path::Nxdomain, Path::CacheHit];
+    pub(super) const ALL: [Path; 5] =
+        [Path::A, Path::Mix, Path::Ptr, Path::Nxdomain, Path::CacheHit];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -67,7 +68,8 @@ impl Path {
 
 /// Answers `count` questions, each checked; the whole chain that kubeadm configures, on a snapshot of 1,000 services.
 pub(crate) fn drive(path: &str, count: u64) -> Result<()> {
-    let path = Path::ALL.into_iter().find(|one| one.name() == path).ok_or("no such kind of question")?;
+    let path =
+        Path::ALL.into_iter().find(|one| one.name() == path).ok_or("no such kind of question")?;
     let cluster = Cluster::new(1_000);
     let questions = path.questions(&cluster)?;
     let upstream = Upstream::start()?;
@@ -75,7 +77,8 @@ pub(crate) fn drive(path: &str, count: u64) -> Result<()> {
     let snapshot = directory.path().join("cluster.json");
     std::fs::write(&snapshot, list(&cluster).to_string())?;
     let ports = Ports { dns: 1053, health: 1, ready: 2, metrics: 3 };
-    let text = corefile(&format!("snapshot {}", snapshot.display()), upstream.address, ports, false);
+    let text =
+        corefile(&format!("snapshot {}", snapshot.display()), upstream.address, ports, false);
 
     // Background tasks run only while something is waited for, so that they do not count.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -91,7 +94,8 @@ pub(crate) fn drive(path: &str, count: u64) -> Result<()> {
         output: Output::new(std::io::sink()),
     };
     let source = Source::Text { name: "Corefile".into(), text };
-    let (_, configuration) = configuration::load(&source, &surroundings).map_err(|failed| failed.to_string())?;
+    let (_, configuration) =
+        configuration::load(&source, &surroundings).map_err(|failed| failed.to_string())?;
     let mut instance = configuration.instance;
     let server = configuration.servers.into_values().next().ok_or("no server block")?;
     runtime.block_on(ready(&mut instance))?;
@@ -114,7 +118,12 @@ async fn ready(instance: &mut Instance) -> Result<()> {
     Ok(())
 }
 
-fn ask(server: &Arc<Server>, questions: &Questions, count: u64, runtime: &tokio::runtime::Runtime) -> Result<()> {
+fn ask(
+    server: &Arc<Server>,
+    questions: &Questions,
+    count: u64,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<()> {
     let mut query = Query::empty();
     query.transport = Transport::Udp;
     query.peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
@@ -127,7 +136,9 @@ fn ask(server: &Arc<Server>, questions: &Questions, count: u64, runtime: &tokio:
         response.clear();
         questions.write(at, at as u16, &mut message);
         query.received = Instant::now();
-        if let Response::Later(waiting) = server.respond(&message, &mut query, &mut compressor, &mut response) {
+        if let Response::Later(waiting) =
+            server.respond(&message, &mut query, &mut compressor, &mut response)
+        {
             // The first time that a name outside the cluster is asked for.
             let (query, answer) = runtime.block_on(waiting.answer());
             encode(&query, &answer, &mut compressor, &mut response);

@@ -57,7 +57,8 @@ pub(super) fn recipe(
     dns: SocketAddr,
     directory: &Path,
 ) -> Result<Recipe> {
-    let ports = Ports { dns: dns.port(), health: free_port()?, ready: free_port()?, metrics: free_port()? };
+    let ports =
+        Ports { dns: dns.port(), health: free_port()?, ready: free_port()?, metrics: free_port()? };
     let source = format!("endpoint http://{}", purpose.api);
     let path = directory.join("Corefile");
     fs::write(&path, corefile(&source, purpose.upstream, ports, purpose.scenario.logs()))?;

@@ -15,10 +15,10 @@ pub(crate) use kubeadm::{Ports, corefile};
 
 use crate::Result;
 use crate::check::ask_udp;
+use crate::cluster::Cluster;
 use crate::process::{Cpu, Process};
 use crate::question::{A, Question};
 use crate::scenario::Scenario;
-use crate::cluster::Cluster;
 
 /// How long a server may take to get ready.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -77,8 +77,10 @@ impl Kind {
     pub(crate) fn program(self) -> Option<PathBuf> {
         match self {
             Kind::Floor => std::env::current_exe().ok(),
-            Kind::Periplus => Some(repository().join("target/release/periplus")),
-            Kind::Coredns => std::env::var_os("COREDNS_BIN").map(PathBuf::from).filter(|path| path.exists()),
+            Kind::Periplus => {
+                named("PERIPLUS_BIN").or_else(|| Some(repository().join("target/release/periplus")))
+            }
+            Kind::Coredns => named("COREDNS_BIN"),
             Kind::Nsd => installed("nsd"),
             Kind::Knot => installed("knotd"),
         }
@@ -100,14 +102,19 @@ impl Kind {
         let directory = TempDir::with_prefix("periplus-bench-")?;
         let dns = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let recipe = match self {
-            Kind::Floor => Recipe { program, arguments: vec!["floor".into(), dns.to_string()], ready: None },
-            Kind::Periplus | Kind::Coredns => kubeadm::recipe(self, program, purpose, dns, directory.path())?,
+            Kind::Floor => {
+                Recipe { program, arguments: vec!["floor".into(), dns.to_string()], ready: None }
+            }
+            Kind::Periplus | Kind::Coredns => {
+                kubeadm::recipe(self, program, purpose, dns, directory.path())?
+            }
             Kind::Nsd => static_zones::nsd(program, purpose, dns, directory.path())?,
             Kind::Knot => static_zones::knot(program, purpose, dns, directory.path())?,
         };
         let said = directory.path().join("said");
         let begun = Instant::now();
-        let mut process = Process::start(&recipe.program, &recipe.arguments, &said, purpose.scenario.logs())?;
+        let mut process =
+            Process::start(&recipe.program, &recipe.arguments, &said, purpose.scenario.logs())?;
         let last = purpose.cluster.numbered().last().ok_or("the cluster has no services")?;
         let mut question = Question::new(&last.domain(), A, 0, 1)?;
         if self == Kind::Floor {
@@ -152,6 +159,10 @@ fn free_port() -> Result<u16> {
         }
     }
     Err("no free port in 100 tries".into())
+}
+
+fn named(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|path| path.exists())
 }
 
 fn installed(name: &str) -> Option<PathBuf> {

@@ -9,7 +9,12 @@ use crate::Result;
 use crate::zone_files::{self, ZONES};
 
 /// NSD in the foreground, as the current user.
-pub(super) fn nsd(program: PathBuf, purpose: &Purpose<'_>, dns: SocketAddr, directory: &Path) -> Result<Recipe> {
+pub(super) fn nsd(
+    program: PathBuf,
+    purpose: &Purpose<'_>,
+    dns: SocketAddr,
+    directory: &Path,
+) -> Result<Recipe> {
     zone_files::write(purpose.cluster, directory)?;
     let folder = directory.display();
     let mut text = format!(
@@ -38,11 +43,20 @@ remote-control:
     }
     let path = directory.join("nsd.conf");
     fs::write(&path, text)?;
-    Ok(Recipe { program, arguments: vec!["-d".into(), "-c".into(), path.to_string_lossy().into_owned()], ready: None })
+    Ok(Recipe {
+        program,
+        arguments: vec!["-d".into(), "-c".into(), path.to_string_lossy().into_owned()],
+        ready: None,
+    })
 }
 
 /// Knot DNS in the foreground, as the current user.
-pub(super) fn knot(program: PathBuf, purpose: &Purpose<'_>, dns: SocketAddr, directory: &Path) -> Result<Recipe> {
+pub(super) fn knot(
+    program: PathBuf,
+    purpose: &Purpose<'_>,
+    dns: SocketAddr,
+    directory: &Path,
+) -> Result<Recipe> {
     zone_files::write(purpose.cluster, directory)?;
     let folder = directory.display();
     let mut text = format!(
@@ -74,5 +88,9 @@ zone:
     }
     let path = directory.join("knot.conf");
     fs::write(&path, text)?;
-    Ok(Recipe { program, arguments: vec!["-c".into(), path.to_string_lossy().into_owned()], ready: None })
+    Ok(Recipe {
+        program,
+        arguments: vec!["-c".into(), path.to_string_lossy().into_owned()],
+        ready: None,
+    })
 }
