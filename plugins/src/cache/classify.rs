@@ -5,7 +5,7 @@ use std::time::Duration;
 use periplus_core::codes::{Class, Rcode, RecordType, flags};
 use periplus_core::name::NameRef;
 use periplus_core::query::Query;
-use periplus_core::record::{self, Entry, Section};
+use periplus_core::record::{self, Entry, Owner, Section};
 use periplus_core::reply::{Reply, ReplyKind};
 
 use super::setup::Settings;
@@ -88,24 +88,36 @@ fn whole_seconds(duration: Duration) -> u32 {
 fn answers(query: &Query, answer: &Section) -> bool {
     let is_asked = |entry: &Entry| query.class == Class::ANY || entry.set.class() == query.class;
     let at = |name: NameRef<'_>, entry: &Entry| {
-        is_asked(entry) && entry.owner.resolve(query).eq_ignore_case(name)
+        is_asked(entry) && lower_owner(query, entry).eq_ignore_case(name)
     };
+    let asked_type =
+        |name| answer.iter().any(|entry| entry.rtype() == query.qtype && at(name, entry));
     let mut name = query.name();
     match query.qtype {
         RecordType::ANY => return answer.iter().any(|entry| at(name, entry)),
         RecordType::CNAME => return matches!(alias(answer, |entry| at(name, entry)), Alias::Of(_)),
+        _ if answer.iter().all(|entry| entry.rtype() != RecordType::CNAME) => {
+            return asked_type(name);
+        }
         _ => {}
     }
     for _ in 0..LONGEST_CHAIN {
         match alias(answer, |entry| at(name, entry)) {
             Alias::Of(target) => name = target,
-            Alias::No => {
-                return answer.iter().any(|entry| entry.rtype() == query.qtype && at(name, entry));
-            }
+            Alias::No => return asked_type(name),
             Alias::Ambiguous => return false,
         }
     }
     false
+}
+
+/// An entry's owner, in lower case where it is the question's: compared most often, and with that name.
+fn lower_owner<'a>(query: &'a Query, entry: &'a Entry) -> NameRef<'a> {
+    match &entry.owner {
+        Owner::Question => query.name(),
+        Owner::QuestionSuffix(offset) => query.name().suffix(usize::from(*offset)),
+        Owner::Name(name) => name.as_ref(),
+    }
 }
 
 /// What the CNAME records at one name say.

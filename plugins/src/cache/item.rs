@@ -122,7 +122,12 @@ pub(super) fn wants_ad(query: &Query) -> bool {
 }
 
 fn aged(section: &Section, ttl: u32) -> Section {
-    section.iter().map(|entry| Entry { ttl, ..entry.clone() }).collect()
+    let aged = |entry: &Entry| Entry { ttl, ..entry.clone() };
+    match section.as_slice() {
+        [] => Section::new(),
+        [only] => Section::from_buf([aged(only)]),
+        all => all.iter().map(aged).collect(),
+    }
 }
 
 fn section_memory(section: &Section) -> usize {
