@@ -33,22 +33,16 @@ pub(super) struct Verdict {
 /// Judges a reply to `query`.
 pub(super) fn judge(settings: &Settings, query: &Query, reply: &Reply) -> Verdict {
     let answering = reply.rcode == Rcode::NOERROR && answers(query, &reply.answer);
-    let has_soa = reply.authority.iter().any(|entry| entry.rtype() == RecordType::SOA);
     let incomplete = !reply.answer.is_empty() && !answering;
     let kind = match reply.kind(query) {
-        ReplyKind::NoError if incomplete && has_soa => ReplyKind::NoData,
+        ReplyKind::NoError if incomplete && has_soa(reply) => ReplyKind::NoData,
         kind => kind,
     };
-    let ttl = match kind {
-        ReplyKind::NameError | ReplyKind::NoData => settings.denial.clamp(minimal_ttl(reply)),
-        ReplyKind::ServerError => whole_seconds(settings.servfail),
-        ReplyKind::NoError => settings.success.clamp(minimal_ttl(reply)),
-        _ => settings.success.clamp(TTL_WITHOUT_RECORDS),
-    };
+    let ttl = ttl(settings, kind, reply);
     let side = match kind {
         // RFC 2308 section 5: a negative answer without SOA has no TTL and should not be cached. A CNAME chain that does
         // not reach the type asked for is one as well.
-        ReplyKind::NameError if !has_soa => None,
+        ReplyKind::NameError if !has_soa(reply) => None,
         ReplyKind::NoError if incomplete => None,
         ReplyKind::NoError | ReplyKind::Delegation => Some(Side::Success),
         ReplyKind::NameError | ReplyKind::NoData | ReplyKind::ServerError => Some(Side::Denial),
@@ -56,6 +50,30 @@ pub(super) fn judge(settings: &Settings, query: &Query, reply: &Reply) -> Verdic
     };
     let keeps = |side: &Side| ttl > 0 && !settings.disabled(*side, query.name());
     Verdict { kind, answering, ttl, side: side.filter(|_| !reply.has(flags::TC)).filter(keeps) }
+}
+
+/// The TTL alone, for a reply that is not kept whatever it is: cluster answers take this way, and it looks at no more than it must.
+pub(super) fn passing_ttl(settings: &Settings, query: &Query, reply: &Reply) -> u32 {
+    let is_denial = || has_soa(reply) && !answers(query, &reply.answer);
+    let kind = match reply.kind(query) {
+        ReplyKind::NoError if !reply.answer.is_empty() && is_denial() => ReplyKind::NoData,
+        kind => kind,
+    };
+    ttl(settings, kind, reply)
+}
+
+fn has_soa(reply: &Reply) -> bool {
+    reply.authority.iter().any(|entry| entry.rtype() == RecordType::SOA)
+}
+
+/// The TTL for all records of a reply of this kind.
+fn ttl(settings: &Settings, kind: ReplyKind, reply: &Reply) -> u32 {
+    match kind {
+        ReplyKind::NameError | ReplyKind::NoData => settings.denial.clamp(minimal_ttl(reply)),
+        ReplyKind::ServerError => whole_seconds(settings.servfail),
+        ReplyKind::NoError => settings.success.clamp(minimal_ttl(reply)),
+        _ => settings.success.clamp(TTL_WITHOUT_RECORDS),
+    }
 }
 
 impl Verdict {
