@@ -50,7 +50,7 @@ impl Item {
     }
 
     /// The answering reply: this one or the one it took the place of.
-    pub(super) fn good<'a>(self: &'a Arc<Item>) -> Option<&'a Arc<Item>> {
+    pub(super) fn good(self: &Arc<Item>) -> Option<&Arc<Item>> {
         if self.answering { Some(self) } else { self.last_good.as_ref() }
     }
 
