@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use periplus_core::corefile::{Corefile, Failed, Loader, to_corefile, to_toml, unprintable_words};
+use periplus_core::corefile::{Corefile, Loader, to_corefile, to_toml, unprintable_words};
 use periplus_core::metrics::Registry;
 use periplus_core::output::Output;
 use periplus_core::setup::{BindAddress, PluginKind};
 
-use crate::configuration::{NOT_YET, Surroundings, build, working_directory};
+use crate::configuration::{self, NOT_YET, Surroundings, working_directory};
 use crate::program::{Options, Program};
 use crate::source::{DEFAULT_FILE, Source};
 use crate::{demo, events, signals};
@@ -122,7 +122,7 @@ fn start(plugins: &'static [PluginKind], serve_with: Serve) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if serve_with.plugins {
-        let mut names: Vec<String> = plugins.iter().map(|kind| format!("dns.{}", kind.name)).collect();
+        let mut names: Vec<&str> = plugins.iter().map(|kind| kind.name).collect();
         names.sort();
         println!("{}\n", names.join("\n"));
         return ExitCode::SUCCESS;
@@ -193,21 +193,16 @@ fn version() -> String {
 
 fn check(plugins: &'static [PluginKind], file: Option<PathBuf>) -> ExitCode {
     let path = file.unwrap_or_else(|| DEFAULT_FILE.into());
-    let checked = Loader::new().load(&path).and_then(|corefile| {
-        let surroundings = Surroundings {
-            plugins,
-            default_port: 53,
-            directory: working_directory(),
-            metrics: Arc::new(Registry::new(1)),
-            output: Output::new(std::io::sink()),
-        };
-        match build(&corefile, &surroundings) {
-            Ok(_) => Ok(corefile),
-            Err(diagnostics) => Err(Failed { diagnostics, sources: corefile.sources }),
-        }
-    });
+    let surroundings = Surroundings {
+        plugins,
+        default_port: 53,
+        directory: working_directory(),
+        metrics: Arc::new(Registry::new(1)),
+        output: Output::new(std::io::sink()),
+    };
+    let checked = configuration::load(&Source::File(path.clone()), &surroundings);
     match checked {
-        Ok(corefile) => {
+        Ok((corefile, _)) => {
             if !corefile.warnings.is_empty() {
                 eprintln!("{}", corefile.warnings.render(&corefile.sources));
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use periplus_core::corefile::{
-    Corefile, Diagnostic, Diagnostics, Directive, Key, Scheme, ServerBlock, parse_key, unknown_directive,
+    Corefile, Diagnostic, Diagnostics, Directive, Failed, Key, Scheme, ServerBlock, parse_key, unknown_directive,
 };
 use periplus_core::metrics::Registry;
 use periplus_core::name::Name;
@@ -13,6 +13,8 @@ use periplus_core::output::Output;
 use periplus_core::plugin::Plugin;
 use periplus_core::server::{Block, Server, ServerParts};
 use periplus_core::setup::{BindAddress, BlockConfig, Instance, ListenAddress, PluginKind, Setup};
+
+use crate::source::Source;
 
 /// A configuration ready to be started.
 pub struct Configuration {
@@ -55,8 +57,23 @@ struct Draft<'a> {
     chain: Vec<Arc<dyn Plugin>>,
 }
 
+/// Loads a configuration and sets everything up. All errors come at once: where the text has errors, those of its keys and
+/// directive names are added as far as they could be read.
+pub fn load(source: &Source, surroundings: &Surroundings) -> Result<(Corefile, Configuration), Failed> {
+    let corefile = source.load(surroundings.default_port).map_err(|mut failed| {
+        for block in &failed.blocks {
+            read_keys(block, surroundings, &mut failed.diagnostics);
+        }
+        failed
+    })?;
+    match build(&corefile, surroundings) {
+        Ok(configuration) => Ok((corefile, configuration)),
+        Err(diagnostics) => Err(Failed { diagnostics, sources: corefile.sources, blocks: corefile.blocks }),
+    }
+}
+
 /// Sets everything up. All errors come at once.
-pub fn build(corefile: &Corefile, surroundings: &Surroundings) -> Result<Configuration, Diagnostics> {
+fn build(corefile: &Corefile, surroundings: &Surroundings) -> Result<Configuration, Diagnostics> {
     let mut errors = Diagnostics::default();
     let mut drafts: Vec<Draft> = corefile
         .blocks

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use periplus_core::corefile::{Corefile, Diagnostics, Failed, Fingerprint};
+use periplus_core::corefile::{Corefile, Failed, Fingerprint};
 use periplus_core::metrics::{Counter, Registry};
 use periplus_core::name::Name;
 use periplus_core::output::Output;
@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
-use crate::configuration::{Configuration, Surroundings, build, working_directory};
+use crate::configuration::{self, Configuration, Surroundings, working_directory};
 use crate::net::{ListenError, Listeners};
 use crate::source::Source;
 
@@ -109,8 +109,7 @@ impl Program {
             metrics: Arc::clone(&metrics),
             output: Arc::clone(&options.output),
         };
-        let corefile = options.source.load(options.default_port).map_err(|failed| StartError::Configuration(failed.into()))?;
-        let configuration = configure(&corefile, &surroundings)?;
+        let (corefile, configuration) = configure(&options.source, &surroundings)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(cpus)
             .thread_name("runtime")
@@ -152,9 +151,7 @@ impl Program {
     }
 
     fn try_reload(&mut self) -> Result<(), StartError> {
-        let source = &self.options.source;
-        let corefile = source.load(self.options.default_port).map_err(|failed| StartError::Configuration(failed.into()))?;
-        let configuration = configure(&corefile, &self.surroundings)?;
+        let (corefile, configuration) = configure(&self.options.source, &self.surroundings)?;
         let in_force = put_in_force(configuration, corefile.fingerprint(), &mut self.listeners, &mut self.admin);
         let fresh = self.runtime.block_on(in_force)?;
         let old = std::mem::replace(&mut self.running, fresh);
@@ -263,13 +260,13 @@ impl Program {
     }
 }
 
-fn configure(corefile: &Corefile, surroundings: &Surroundings) -> Result<Configuration, StartError> {
+fn configure(source: &Source, surroundings: &Surroundings) -> Result<(Corefile, Configuration), StartError> {
+    let (corefile, configuration) =
+        configuration::load(source, surroundings).map_err(|failed| StartError::Configuration(failed.into()))?;
     for warning in corefile.warnings.iter() {
         tracing::warn!("{}", warning.render_line(&corefile.sources));
     }
-    build(corefile, surroundings).map_err(|diagnostics: Diagnostics| {
-        StartError::Configuration(Box::new(Failed { diagnostics, sources: corefile.sources.clone() }))
-    })
+    Ok((corefile, configuration))
 }
 
 /// Opens everything, and only then swaps it in.

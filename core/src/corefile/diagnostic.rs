@@ -198,16 +198,23 @@ pub fn shown(text: &str) -> impl fmt::Display + '_ {
     Shown(text)
 }
 
+/// A word in double quotes with escapes, of bounded length: what `%q` writes in CoreDNS.
+pub(super) fn quoted(text: &str) -> String {
+    let cut: String = text.chars().take(MOST_SHOWN).collect();
+    format!("{cut:?}")
+}
+
+/// Longer than any domain name, so that names are always shown whole.
+const MOST_SHOWN: usize = 260;
+
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// Longer than any domain name, so that names are always shown whole.
-        const MOST: usize = 260;
         use fmt::Write;
         for (count, char) in self.0.chars().enumerate() {
             match char {
-                _ if count == MOST => return f.write_str("..."),
+                _ if count == MOST_SHOWN => return f.write_str("..."),
                 char if char.is_control() => write!(f, "{}", char.escape_default())?,
                 char => f.write_char(char)?,
             }

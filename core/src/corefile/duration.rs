@@ -4,7 +4,7 @@ use std::fmt;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::shown;
+use super::diagnostic::quoted;
 
 /// Reads a duration: decimal numbers with optional fraction and a unit each, as in `1h15m30.5s`.
 /// A bare `0` needs no unit. Arithmetic, overflow and messages are Go's; a negative duration,
@@ -74,6 +74,20 @@ pub fn format_go_duration(duration: Duration) -> String {
         let _ = write!(text, ".{}", fraction.trim_end_matches('0'));
     }
     text + unit
+}
+
+/// A duration as Go prints it, such as `5m0s` or `1h0m0.5s`: for texts that are CoreDNS's.
+pub fn print_go_duration(duration: Duration) -> String {
+    let (minutes, seconds) = (duration.as_secs() / 60, duration.as_secs() % 60);
+    if minutes == 0 {
+        return format_go_duration(duration).replace("us", "\u{b5}s");
+    }
+    let fraction = format!("{seconds}.{:09}", duration.subsec_nanos());
+    let seconds = fraction.trim_end_matches('0').trim_end_matches('.');
+    match minutes / 60 {
+        0 => format!("{minutes}m{seconds}s"),
+        hours => format!("{hours}h{}m{seconds}s", minutes % 60),
+    }
 }
 
 /// A decimal number: an integer part and a fraction of `numerator / scale`.
@@ -180,15 +194,15 @@ impl DurationError {
 impl fmt::Display for DurationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid(text) => write!(f, "time: invalid duration \"{}\"", shown(text)),
+            Self::Invalid(text) => write!(f, "time: invalid duration {}", quoted(text)),
             Self::MissingUnit(text) => {
-                write!(f, "time: missing unit in duration \"{}\"", shown(text))
+                write!(f, "time: missing unit in duration {}", quoted(text))
             }
             Self::UnknownUnit { unit, text } => {
-                let (unit, text) = (shown(unit), shown(text));
-                write!(f, "time: unknown unit \"{unit}\" in duration \"{text}\"")
+                let (unit, text) = (quoted(unit), quoted(text));
+                write!(f, "time: unknown unit {unit} in duration {text}")
             }
-            Self::Negative(text) => write!(f, "negative duration \"{}\"", shown(text)),
+            Self::Negative(text) => write!(f, "negative duration {}", quoted(text)),
         }
     }
 }

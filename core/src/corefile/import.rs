@@ -1,6 +1,6 @@
-//! `import`: a snippet, a file, or all files that match a pattern.
+//! Snippets, and `import` of a snippet, a file, or all files that match a pattern.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ const MOST_SOURCE_BYTES: usize = 64 * 1024 * 1024;
 /// What `import` can refer to, and how often it did.
 #[derive(Default)]
 pub(super) struct Imports {
-    pub(super) snippets: HashMap<String, Snippet>,
+    snippets: BTreeMap<String, Snippet>,
     /// Files that were read already.
     files: HashMap<PathBuf, (SourceId, Arc<[Token]>)>,
     snippet_expansions: u32,
@@ -29,12 +29,12 @@ pub(super) struct Imports {
     source_bytes: usize,
     /// Imports of a name without a file, with the place of their error: a snippet of that name
     /// may still follow, which explains the error.
-    pub(super) not_found: Vec<(usize, String)>,
+    not_found: Vec<(usize, String)>,
 }
 
-pub(super) struct Snippet {
-    pub(super) name: Span,
-    pub(super) tokens: Arc<[Token]>,
+struct Snippet {
+    name: Span,
+    tokens: Arc<[Token]>,
 }
 
 impl Parser<'_> {
@@ -121,13 +121,9 @@ impl Parser<'_> {
     }
 
     fn file_not_found(&mut self, name: &str, span: Span) {
-        let snippets = self.imports.snippets.keys().map(String::as_str);
-        let near = did_you_mean(name, snippets).map(|near| format!("did you mean '{near}'?"));
         self.imports.not_found.push((self.errors.len(), name.to_owned()));
-        self.report(
-            Diagnostic::error(span, format!("File to import not found: {}", shown(name)))
-                .with_optional_help(near),
-        );
+        let message = format!("File to import not found: {}", shown(name));
+        self.report(Diagnostic::error(span, message));
     }
 
     /// The tokens of a file, unless it cannot be read or is being imported already.
@@ -181,11 +177,76 @@ impl Parser<'_> {
         Some((source, tokens))
     }
 
-    /// Explains imports that failed because their snippet is defined further down.
+    /// `(NAME) { ... }`: kept as tokens, parsed wherever it is imported.
+    pub(super) fn snippet(&mut self, name: String, span: Span) {
+        if !self.stream.is_at("{") {
+            let found = self.stream.peek().map(|token| (token.text.clone(), token.span));
+            let (found, at) = found.unwrap_or((format!("({name})"), span));
+            let found = shown(&found);
+            let message = format!("Syntax error: Unexpected token '{found}', expecting '{{'");
+            self.report(Diagnostic::error(at, message).with_label(span, "for this snippet"));
+            self.skip_line();
+            return;
+        }
+        let Some(open) = self.stream.next() else { return };
+        let Some(tokens) = self.snippet_tokens(open.span) else { return };
+        if let Some(earlier) = self.imports.snippets.get(&name) {
+            let earlier = earlier.name;
+            let text = shown(&name);
+            let message = format!("redeclaration of previously declared snippet {text}");
+            let error = Diagnostic::error(span, message);
+            return self.report(error.with_label(earlier, "first declared here"));
+        }
+        let imports_itself = (1..tokens.len()).find(|&target| {
+            let keyword = &tokens[target - 1];
+            let starts_line = target == 1 || keyword.starts_line;
+            let target = || self.loader.expand(&tokens[target].text);
+            starts_line && keyword.is("import") && target().is_ok_and(|target| target == name)
+        });
+        let tokens = match imports_itself {
+            Some(target) => {
+                self.report(snippet_depth(tokens[target].span, true));
+                // Declared, but empty: importing it is no further error.
+                Vec::new()
+            }
+            None => tokens,
+        };
+        self.imports.snippets.insert(name, Snippet { name: span, tokens: tokens.into() });
+    }
+
+    fn snippet_tokens(&mut self, open: Span) -> Option<Vec<Token>> {
+        let mut tokens = Vec::new();
+        let mut depth = 0;
+        loop {
+            let Some(token) = self.stream.next() else {
+                self.end_of_text(open, |last| {
+                    format!("Syntax error: Unexpected token '{last}', expecting '}}'")
+                });
+                return None;
+            };
+            if token.is("{") {
+                depth += 1;
+            } else if token.is("}") {
+                if depth == 0 {
+                    return Some(tokens);
+                }
+                depth -= 1;
+            }
+            tokens.push(token);
+        }
+    }
+
+    /// Explains imports that failed because their snippet is defined further down or under a
+    /// similar name; only now all snippets are known.
     pub(super) fn explain_imports_not_found(&mut self) {
         for (index, name) in std::mem::take(&mut self.imports.not_found) {
-            let Some(snippet) = self.imports.snippets.get(&name) else { continue };
             let Some(error) = self.errors.get_mut(index) else { continue };
+            let Some(snippet) = self.imports.snippets.get(&name) else {
+                let snippets = self.imports.snippets.keys().map(String::as_str);
+                error.help =
+                    did_you_mean(&name, snippets).map(|near| format!("did you mean '{near}'?"));
+                continue;
+            };
             error.help = Some("define the snippet before it is imported".to_owned());
             let text = format!("snippet '{}' is defined here", shown(&name));
             error.labels.push(super::Label { span: snippet.name, text });
@@ -194,7 +255,7 @@ impl Parser<'_> {
 }
 
 /// CoreDNS's error for snippets that import each other without end.
-pub(super) fn snippet_depth(span: Span, imports_itself: bool) -> Diagnostic {
+fn snippet_depth(span: Span, imports_itself: bool) -> Diagnostic {
     let message = format!("maximum snippet import depth ({MOST_SNIPPET_EXPANSIONS}) exceeded");
     let error = Diagnostic::error(span, message);
     if imports_itself { error.with_remark("this snippet imports itself") } else { error }

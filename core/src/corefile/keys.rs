@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::cidr::Network;
+use super::diagnostic::quoted;
 use super::suggest::suggest;
 use super::{Diagnostic, Span, Word, shown};
 
@@ -195,7 +196,7 @@ impl fmt::Display for ZoneError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NothingAfterColon(text) => {
-                write!(f, "expecting data after last colon: \"{}\"", shown(text))
+                write!(f, "expecting data after last colon: {}", quoted(text))
             }
             Self::TooLong(length) => write!(f, "specified zone is too long: {length} > 255"),
             Self::NotAName(name) => write!(f, "zone is not a valid domain name: {}", shown(name)),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::environment::{self, EnvironmentError, Lookup};
 use super::glob::clean;
 use super::parser::Parser;
-use super::{Corefile, Diagnostic, Diagnostics, Sources, read_toml};
+use super::{Corefile, Diagnostic, Diagnostics, ServerBlock, Sources, read_toml};
 
 /// The largest file that is read; a Kubernetes ConfigMap holds at most 1 MiB.
 pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -55,7 +55,7 @@ impl Loader {
     pub fn load(&self, path: &Path) -> Result<Corefile, Failed> {
         let text = read(path).map_err(|error| {
             let error = Diagnostic::general(format!("open {}: {}", path.display(), reason(&error)));
-            Failed { diagnostics: error.into(), sources: Sources::default() }
+            Failed::outright(error)
         })?;
         let directory = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let directory = directory.parent().unwrap_or(Path::new("/"));
@@ -117,9 +117,16 @@ pub struct Failed {
     pub diagnostics: Diagnostics,
     /// The texts they point into.
     pub sources: Sources,
+    /// What could be read all the same, so that whoever knows the plugins can report misspelled
+    /// directives in the same go.
+    pub blocks: Vec<ServerBlock>,
 }
 
 impl Failed {
+    fn outright(error: Diagnostic) -> Self {
+        Self { diagnostics: error.into(), sources: Sources::default(), blocks: Vec::new() }
+    }
+
     /// The failure, or the configuration when there is no error.
     pub(super) fn unless_usable(
         mut errors: Diagnostics,
@@ -129,7 +136,7 @@ impl Failed {
             return Ok(corefile);
         }
         errors.extend(corefile.warnings);
-        Err(Self { diagnostics: errors, sources: corefile.sources })
+        Err(Self { diagnostics: errors, sources: corefile.sources, blocks: corefile.blocks })
     }
 }
 
@@ -173,8 +180,7 @@ pub(super) fn reason(error: &io::Error) -> String {
 /// Refuses a text whose places 32 bits could not name; files this large are not even read.
 pub(super) fn too_large(name: &str, text: &str) -> Option<Failed> {
     let limit = MAX_FILE_BYTES / (1024 * 1024);
-    (text.len() as u64 > MAX_FILE_BYTES).then(|| Failed {
-        diagnostics: Diagnostic::general(format!("{name} is larger than {limit} MiB")).into(),
-        sources: Sources::default(),
+    (text.len() as u64 > MAX_FILE_BYTES).then(|| {
+        Failed::outright(Diagnostic::general(format!("{name} is larger than {limit} MiB")))
     })
 }

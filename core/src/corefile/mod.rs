@@ -21,6 +21,9 @@
 //! - A `{` on the line below its directive is an error instead of being ignored.
 //! - An environment variable whose value contains itself is an error instead of an endless loop.
 //! - Imports that go round in a circle are refused at once, and all input is bounded.
+//! - A key such as `http://example.org` is an unknown scheme and not a zone of that name, a `}`
+//!   among keys is a brace too much and not a zone `}.`, and a comma may stand alone.
+//! - A snippet without a block is an error and not a zone called `(name).`.
 
 mod arguments;
 mod cidr;
@@ -47,7 +50,7 @@ mod words;
 
 pub use arguments::{fallthrough, only_once, zones};
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity, shown};
-pub use duration::{DurationError, format_go_duration, parse_go_duration};
+pub use duration::{DurationError, format_go_duration, parse_go_duration, print_go_duration};
 pub use fingerprint::Fingerprint;
 pub use keys::{DEFAULT_PORT, Key, Scheme, ZoneError, normalize_zone, parse_key};
 pub use loader::{Failed, Inputs, Loader, MAX_FILE_BYTES, load, parse};

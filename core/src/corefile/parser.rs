@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::glob::clean;
-use super::import::{Imports, Snippet, snippet_depth};
+use super::import::Imports;
 use super::lexer::Token;
 use super::loader::too_large;
 use super::stream::{Origin, Stream};
@@ -171,9 +171,7 @@ impl<'l> Parser<'l> {
         loop {
             if self.stream.peek().is_none() {
                 if let Some(open) = open {
-                    self.end_of_text(open, |last| {
-                        format!("Syntax error: Unexpected token '{last}', expecting '}}'")
-                    });
+                    self.end_of_server_block(open);
                 }
                 return directives;
             }
@@ -283,65 +281,6 @@ impl<'l> Parser<'l> {
         }
     }
 
-    /// `(NAME) { ... }`: kept as tokens, parsed wherever it is imported.
-    fn snippet(&mut self, name: String, span: Span) {
-        if !self.stream.is_at("{") {
-            let found = self.stream.peek().map(|token| (token.text.clone(), token.span));
-            let (found, at) = found.unwrap_or((format!("({name})"), span));
-            let found = shown(&found);
-            let message = format!("Syntax error: Unexpected token '{found}', expecting '{{'");
-            self.report(Diagnostic::error(at, message).with_label(span, "for this snippet"));
-            self.skip_line();
-            return;
-        }
-        let Some(open) = self.stream.next() else { return };
-        let Some(tokens) = self.snippet_tokens(open.span) else { return };
-        if let Some(earlier) = self.imports.snippets.get(&name) {
-            let earlier = earlier.name;
-            let text = shown(&name);
-            let message = format!("redeclaration of previously declared snippet {text}");
-            let error = Diagnostic::error(span, message);
-            return self.report(error.with_label(earlier, "first declared here"));
-        }
-        let imports_itself = (1..tokens.len()).find(|&target| {
-            let keyword = &tokens[target - 1];
-            let starts_line = target == 1 || keyword.starts_line;
-            let target = || self.loader.expand(&tokens[target].text);
-            starts_line && keyword.is("import") && target().is_ok_and(|target| target == name)
-        });
-        let tokens = match imports_itself {
-            Some(target) => {
-                self.report(snippet_depth(tokens[target].span, true));
-                // Declared, but empty: importing it is no further error.
-                Vec::new()
-            }
-            None => tokens,
-        };
-        self.imports.snippets.insert(name, Snippet { name: span, tokens: tokens.into() });
-    }
-
-    fn snippet_tokens(&mut self, open: Span) -> Option<Vec<Token>> {
-        let mut tokens = Vec::new();
-        let mut depth = 0;
-        loop {
-            let Some(token) = self.stream.next() else {
-                self.end_of_text(open, |last| {
-                    format!("Syntax error: Unexpected token '{last}', expecting '}}'")
-                });
-                return None;
-            };
-            if token.is("{") {
-                depth += 1;
-            } else if token.is("}") {
-                if depth == 0 {
-                    return Some(tokens);
-                }
-                depth -= 1;
-            }
-            tokens.push(token);
-        }
-    }
-
     /// The word of a token. Nothing when it cannot be read, which is then reported.
     fn word(&mut self, token: Token) -> Option<Word> {
         let Token { text, span, .. } = token;
@@ -390,8 +329,22 @@ impl<'l> Parser<'l> {
         }
     }
 
+    /// Reports the end of the text inside a server block. CoreDNS is content when the last token
+    /// is a closing brace, even when that brace closes the last directive's block.
+    fn end_of_server_block(&mut self, open: Span) {
+        if let Some(last) = self.stream.last().filter(|last| last.is("}") && !self.stopped) {
+            let message = "the closing brace of the last server block is missing";
+            let warning = Diagnostic::warning(last.span, message);
+            self.warn(warning.with_label(open, "this '{' is never closed"));
+        } else {
+            self.end_of_text(open, |last| {
+                format!("Syntax error: Unexpected token '{last}', expecting '}}'")
+            });
+        }
+    }
+
     /// Reports the end of the text inside a block, once for the innermost one.
-    fn end_of_text(&mut self, open: Span, message: impl FnOnce(String) -> String) {
+    pub(super) fn end_of_text(&mut self, open: Span, message: impl FnOnce(String) -> String) {
         if std::mem::replace(&mut self.stopped, true) {
             return;
         }

@@ -98,5 +98,6 @@ impl Source {
 
 /// The nearest character boundary at or below an offset that may also lie beyond the end.
 fn floor(text: &str, offset: usize) -> usize {
-    text.floor_char_boundary(offset)
+    let offset = offset.min(text.len());
+    (0..=offset).rev().find(|&at| text.is_char_boundary(at)).unwrap_or_default()
 }

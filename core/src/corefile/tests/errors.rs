@@ -82,6 +82,10 @@ fn errors_name_the_place_and_the_way_out() {
             "Corefile:5:9: File to import not found: comon (did you mean 'common'?)",
         ),
         (
+            ". {\n import comon\n}\n(common) {\n x\n}",
+            "Corefile:2:9: File to import not found: comon (did you mean 'common'?)",
+        ),
+        (
             ". {\n import late\n}\n(late) {\n x\n}",
             "Corefile:2:9: File to import not found: late \
              (define the snippet before it is imported)",
@@ -141,6 +145,13 @@ Corefile:15:7: the value of environment variable 'SELF' contains itself or is to
 Corefile:16:12: Unexpected '}' because no matching opening brace (put the '}' on a line of its own)
 Corefile:19:9: Unexpected EOF";
     assert_eq!(errors(text), expected);
+}
+
+#[test]
+fn what_could_be_read_is_there_to_look_for_more_errors() {
+    let failed = parse(". {\n erors\n import nothing\n log\n}").expect_err("it is bad");
+    let names: Vec<&str> = failed.blocks[0].directives.iter().map(|d| &*d.name.text).collect();
+    assert_eq!(names, ["erors", "log"]);
 }
 
 #[test]

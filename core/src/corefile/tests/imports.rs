@@ -57,7 +57,7 @@ fn load(files: &[(&str, &str)]) -> Result<String, String> {
             let warnings = corefile.warnings.render_lines(&corefile.sources);
             Ok(place(dump(&corefile) + if warnings.is_empty() { "" } else { "\n" } + &warnings))
         }
-        Err(Failed { diagnostics, sources }) => Err(place(diagnostics.render_lines(&sources))),
+        Err(Failed { diagnostics, sources, .. }) => Err(place(diagnostics.render_lines(&sources))),
     }
 }
 

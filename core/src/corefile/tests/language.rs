@@ -90,6 +90,10 @@ fn what_is_accepted_but_hardly_meant_is_warned_about() {
             "Corefile:3:1: this '}' has no opening brace and ends the server block\n\
              Corefile:1:1: 'a.org{' is read as the name of a zone (write a space before the '{')",
         ),
+        (
+            "a.org {\n}\n. {\n x {\n y\n }\n",
+            "Corefile:6:2: the closing brace of the last server block is missing",
+        ),
         ("{\n whoami\n}", "Corefile:1:1: this server block has no key and is ignored"),
         ("{$EMPTY} {\n whoami\n}", "Corefile:1:1: this server block has no key and is ignored"),
         (

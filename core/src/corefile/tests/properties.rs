@@ -106,7 +106,7 @@ proptest! {
                     }
                 }
             }
-            Err(Failed { diagnostics, sources }) => {
+            Err(Failed { diagnostics, sources, .. }) => {
                 let rendered = diagnostics.render(&sources);
                 for diagnostic in &diagnostics {
                     let span = diagnostic.span.expect("errors of a text have a place");
@@ -118,8 +118,10 @@ proptest! {
 
     #[test]
     fn a_printed_corefile_reads_the_same(corefile in corefile()) {
-        prop_assume!(unprintable_words(&corefile).is_empty());
         let text = to_corefile(&corefile);
+        if !unprintable_words(&corefile).is_empty() {
+            return Ok(());
+        }
         let again = parse(&text).map_err(|failed| TestCaseError::fail(failed.to_string()))?;
         prop_assert_eq!(dump(&again), dump(&corefile), "{}", text);
         prop_assert_eq!(again.fingerprint(), corefile.fingerprint());
