@@ -140,6 +140,7 @@ impl<'a> Decoder<'a> {
                     version,
                     flags: u16::from_be_bytes([high, low]),
                     options: self.take(length)?.to_vec(),
+                    also_echoed: None,
                 });
                 continue;
             }

@@ -6,7 +6,7 @@
 
 use crate::codes::{Class, Rcode, RecordType, flags};
 use crate::name::NameRef;
-use crate::query::{Edns, HEADER, Query, is_echoed_option, response_limit};
+use crate::query::{Edns, HEADER, Query, response_limit};
 use crate::record::{Entry, Owner, RdataNames, Section};
 use crate::reply::{Answer, Failure, Reply};
 
@@ -72,11 +72,27 @@ pub fn echoed_edns(edns: &Edns) -> Edns {
     let mut echoed =
         Edns { udp_size: edns.udp_size, flags: edns.flags & ECHOED_FLAGS, ..Edns::default() };
     for (code, data) in edns.options() {
-        if is_echoed_option(code) {
+        if edns.echoes(code) {
             echoed.push_option(code, data);
         }
     }
     echoed
+}
+
+/// Whether the response that [`encode`] makes of this reply has TC set. The reply is encoded to find out only if it could be too large.
+pub fn is_truncated(query: &Query, reply: &Reply) -> bool {
+    if reply.has(flags::TC) {
+        return true;
+    }
+    let request_edns = reply.request_edns.as_deref().or(query.edns.as_ref());
+    // Compression only makes it smaller, and an echoed OPT record is never larger than the client's.
+    let most = reply.uncompressed_length(query) + request_edns.map_or(0, Edns::wire_length);
+    if most <= response_limit(query.transport, request_edns) {
+        return false;
+    }
+    let mut response = Vec::new();
+    encode_reply(query, reply, &mut Compressor::new(), &mut response);
+    response[2] & (flags::TC >> 8) as u8 != 0
 }
 
 fn encode_reply(query: &Query, reply: &Reply, compressor: &mut Compressor, out: &mut Vec<u8>) {
@@ -101,8 +117,10 @@ fn encode_reply(query: &Query, reply: &Reply, compressor: &mut Compressor, out: 
     };
     let limit = response_limit(query.transport, request_edns);
     let room = limit.saturating_sub(opt.map_or(0, Edns::wire_length));
+    // The upper bits of a code have no place without an OPT record (RFC 6891 section 6.1.3), and the lower ones alone would lie.
+    let rcode = if opt.is_none() && reply.rcode.0 > flags::RCODE { Rcode::SERVFAIL } else { reply.rcode };
 
-    write_header(query, reply.flags, reply.rcode, out);
+    write_header(query, reply.flags, rcode, out);
     write_question(query, out);
     compressor.begin();
     let mut writer = Writer { query, out, start, end: start + room, compressor };
@@ -121,7 +139,7 @@ fn encode_reply(query: &Query, reply: &Reply, compressor: &mut Compressor, out: 
         out[at..at + 2].copy_from_slice(&count.to_be_bytes());
     }
     if let Some(opt) = opt {
-        write_opt(opt, reply.rcode, out);
+        write_opt(opt, rcode, out);
         let additional = counts[2].wrapping_add(1);
         out[start + 10..start + 12].copy_from_slice(&additional.to_be_bytes());
     }

@@ -127,28 +127,10 @@ pub fn wire_length(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Presentation form, fully qualified: dots, backslashes and other special characters escaped, bytes outside printable ASCII as
-/// `\DDD` (RFC 1035 section 5.1).
+/// Presentation form, fully qualified (see [`NameText`]).
 impl fmt::Display for NameRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use fmt::Write as _;
-        if self.is_root() {
-            return f.write_char('.');
-        }
-        for label in self.labels() {
-            for &byte in label {
-                match byte {
-                    b'.' | b' ' | b'\'' | b'@' | b';' | b'(' | b')' | b'"' | b'\\' => {
-                        f.write_char('\\')?;
-                        f.write_char(char::from(byte))?;
-                    }
-                    b'!'..=b'~' => f.write_char(char::from(byte))?,
-                    _ => write!(f, "\\{byte:03}")?,
-                }
-            }
-            f.write_char('.')?;
-        }
-        Ok(())
+        f.write_str(NameText::of(*self).as_str())
     }
 }
 
@@ -355,6 +337,61 @@ impl Default for NameBuf {
 impl fmt::Debug for NameBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.as_ref(), f)
+    }
+}
+
+/// Presentation form of a name without an allocation: fully qualified; dots, backslashes and other special characters escaped,
+/// bytes outside printable ASCII as `\DDD` (RFC 1035 section 5.1).
+#[derive(Clone)]
+pub struct NameText {
+    length: u16,
+    bytes: [u8; NameText::MOST],
+}
+
+impl NameText {
+    /// Four labels of 250 bytes in all, each byte as `\DDD`, and their dots.
+    const MOST: usize = 4 * (MAX_NAME - 5) + 4;
+
+    /// The text of `name`.
+    pub fn of(name: NameRef<'_>) -> NameText {
+        let mut text = NameText { length: 0, bytes: [0; NameText::MOST] };
+        for label in name.labels() {
+            for &byte in label {
+                match byte {
+                    b'.' | b' ' | b'\'' | b'@' | b';' | b'(' | b')' | b'"' | b'\\' => {
+                        text.push(b'\\');
+                        text.push(byte);
+                    }
+                    b'!'..=b'~' => text.push(byte),
+                    _ => {
+                        text.push(b'\\');
+                        for divisor in [100, 10, 1] {
+                            text.push(b'0' + byte / divisor % 10);
+                        }
+                    }
+                }
+            }
+            text.push(b'.');
+        }
+        if name.is_root() {
+            text.push(b'.');
+        }
+        text
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).expect("only ASCII was written")
+    }
+
+    /// The text as ASCII bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+
+    fn push(&mut self, byte: u8) {
+        self.bytes[usize::from(self.length)] = byte;
+        self.length += 1;
     }
 }
 

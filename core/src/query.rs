@@ -10,6 +10,7 @@
 //! answered at once costs no allocation, and one that has to wait is cloned into its future.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::codes::{Class, Rcode, RecordType, edns_option, flags, opcode};
@@ -176,6 +177,8 @@ pub struct Edns {
     pub flags: u16,
     /// The options as they stand on the wire: code, length, data, repeated.
     pub options: Vec<u8>,
+    /// Codes of options that come back in the response beside those of [`is_echoed_option`]: a plugin's choice.
+    pub also_echoed: Option<Arc<[u16]>>,
 }
 
 impl Edns {
@@ -212,6 +215,11 @@ impl Edns {
         self.options = kept;
     }
 
+    /// Whether a client's option comes back in the response when no plugin wrote an OPT of its own.
+    pub fn echoes(&self, code: u16) -> bool {
+        is_echoed_option(code) || self.also_echoed.as_ref().is_some_and(|codes| codes.contains(&code))
+    }
+
     /// Length of the record on the wire.
     pub fn wire_length(&self) -> usize {
         11 + self.options.len()
@@ -224,7 +232,7 @@ fn push_option(options: &mut Vec<u8>, code: u16, data: &[u8]) {
     options.extend_from_slice(data);
 }
 
-/// Whether a client's option comes back in the response when no plugin wrote an OPT of its own (CoreDNS `plugin/pkg/edns`).
+/// The options that come back in any response (CoreDNS `plugin/pkg/edns`).
 pub fn is_echoed_option(code: u16) -> bool {
     use edns_option::{COOKIE, EXPIRE, KEEPALIVE, NSID, PADDING};
     matches!(code, NSID | EXPIRE | COOKIE | KEEPALIVE | PADDING)
@@ -404,6 +412,7 @@ impl RawRecord<'_> {
             version: self.ttl[1],
             flags: u16::from_be_bytes([self.ttl[2], self.ttl[3]]),
             options: self.rdata.to_vec(),
+            also_echoed: None,
         })
     }
 

@@ -36,6 +36,15 @@ impl Answer {
         }
     }
 
+    /// What went wrong, if something did and there is more to say than the response code: what `errors` logs.
+    pub fn cause(&self) -> Option<&Cause> {
+        match self {
+            Answer::Reply(reply) => reply.cause.as_deref(),
+            Answer::Failure(failure) => failure.cause.as_deref(),
+            Answer::Silence => None,
+        }
+    }
+
     /// The response code the client will see; `None` for silence.
     pub fn rcode(&self) -> Option<Rcode> {
         match self {
@@ -77,6 +86,8 @@ pub struct Reply {
     pub request_edns: Option<Box<Edns>>,
     /// Name of the plugin that made the reply.
     pub source: &'static str,
+    /// What went wrong, for the operator, where a plugin wrote the reply to a failure itself.
+    pub cause: Option<Box<Cause>>,
     /// The reply is read from data that is always up to date, such as the cluster index: nobody may keep it to answer later queries.
     pub live: bool,
 }
@@ -97,6 +108,7 @@ impl Reply {
             opt: None,
             request_edns: None,
             source,
+            cause: None,
             live: false,
         }
     }

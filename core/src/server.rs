@@ -201,15 +201,15 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Waits and appends the response; `false` when there is nothing to send.
-    pub async fn finish(self, compressor: &mut Compressor, out: &mut Vec<u8>) -> bool {
+    /// Waits for the answer; give it to [`crate::encode::encode`] together with the query.
+    pub async fn answer(self) -> (Query, Answer) {
         let Waiting { server, query, future } = self;
         let answer = if server.panics_are_fatal {
             future.await
         } else {
             CatchPanic(future).await.unwrap_or_else(|panic| server.panicked(&query, &*panic))
         };
-        encode(&query, &answer, compressor, out)
+        (query, answer)
     }
 
     /// The question that waits.

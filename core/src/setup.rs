@@ -14,12 +14,13 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::corefile::{Diagnostics, Directive, Key, Scheme};
+use crate::corefile::{Diagnostic, Diagnostics, Directive, Key, Scheme, Word, shown};
 use crate::metrics::Registry;
 use crate::name::Name;
 use crate::output::Output;
@@ -252,6 +253,14 @@ impl HttpAddress {
         Some(HttpAddress { host: host.to_owned(), port: port.parse().ok().filter(|_| known)? })
     }
 
+    /// Reads a word of a directive.
+    pub fn read(word: &Word) -> Result<HttpAddress, Diagnostic> {
+        HttpAddress::parse(&word.text).ok_or_else(|| {
+            word.error(format!("'{}' is not an address to listen on", shown(&word.text)))
+                .with_help("write host:port, [v6]:port or :port; the host is an IP address or localhost")
+        })
+    }
+
     /// The address to bind.
     pub fn socket_address(&self) -> SocketAddr {
         let host = match self.host.as_str() {
@@ -281,6 +290,8 @@ pub struct ReloadInterval {
 #[derive(Default)]
 pub struct Readiness {
     checks: Mutex<Vec<(&'static str, ReadinessCheck)>>,
+    continuous: AtomicBool,
+    stopping: AtomicBool,
 }
 
 /// Answers whether a plugin is ready, and says more about it if there is something to say.
@@ -301,9 +312,29 @@ impl Readiness {
         self.lock().push((plugin, Arc::new(check)));
     }
 
+    /// From now on nothing is ready: the process is about to end.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether the process is about to end.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
     /// All checks, in the order of setup.
     pub fn checks(&self) -> Vec<(&'static str, ReadinessCheck)> {
         self.lock().clone()
+    }
+
+    /// Whether a plugin that was ready once is asked again (`ready { monitor }`). One setting per instance: the last one made counts.
+    pub fn set_continuous(&self, continuous: bool) {
+        self.continuous.store(continuous, Ordering::Relaxed);
+    }
+
+    /// See [`Readiness::set_continuous`].
+    pub fn is_continuous(&self) -> bool {
+        self.continuous.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, ReadinessCheck)>> {

@@ -1,12 +1,16 @@
 //! What the tests of all plugins share: a query, a server around some plugins, and the answer as lines of text.
 #![allow(dead_code, reason = "no plugin's tests use all of it")]
 
+pub(crate) mod replies;
+
 use std::io::Write;
+use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::Message;
 use periplus_core::codes::{Class, Rcode, RecordType, flags};
+use periplus_core::corefile::{Diagnostics, Directive, parse, parse_key};
 use periplus_core::encode::{Compressor, encode};
 use periplus_core::metrics::{Counter, Registry};
 use periplus_core::name::Name;
@@ -15,7 +19,10 @@ use periplus_core::plugin::{Next, Outcome, Plugin};
 use periplus_core::query::{HEADER, Query};
 use periplus_core::reply::{Answer, Failure};
 use periplus_core::server::{Block, Server, ServerParts};
+use periplus_core::setup::{BlockConfig, Instance, Setup};
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// The runtime on which whatever has to be waited for runs.
 pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
@@ -136,6 +143,104 @@ pub(crate) fn passed_on() -> Arc<dyn Plugin> {
     Arc::new(Scripted("next", |_: &Query, _: Next<'_>| {
         Failure::silent(Rcode::NOTIMP, "next").into()
     }))
+}
+
+/// What a plugin made of its directives.
+pub(crate) struct Configured {
+    /// Its link of the chain.
+    pub(crate) plugin: Option<Arc<dyn Plugin>>,
+    /// The server block after its setup.
+    pub(crate) block: BlockConfig,
+    /// What it registered.
+    pub(crate) instance: Instance,
+}
+
+impl Configured {
+    /// A server with this plugin and those after it.
+    pub(crate) fn server(&self, after: Vec<Arc<dyn Plugin>>) -> Arc<Server> {
+        server(self.plugin.iter().cloned().chain(after).collect())
+    }
+}
+
+/// Sets up the plugin that the first word of `directives` names, in a server block with these keys. The error is one line per
+/// diagnostic: `Corefile:LINE:COLUMN: message (help)`, directives beginning at line 2.
+pub(crate) fn configure(keys: &str, directives: &str) -> Result<Configured, String> {
+    configure_with(keys, directives, &Captured::new())
+}
+
+/// The same with an output that can be read.
+pub(crate) fn configure_with(
+    keys: &str,
+    directives: &str,
+    captured: &Captured,
+) -> Result<Configured, String> {
+    let text = format!("{keys} {{\n{directives}\n}}\n");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let corefile = parse("Corefile", &text, directory)
+        .map_err(|failed| failed.diagnostics.render_lines(&failed.sources))?;
+    let source = &corefile.blocks[0];
+    let kind = crate::ORDER.iter().find(|kind| directives.trim_start().starts_with(kind.name));
+    let kind = kind.expect("the first directive is a plugin");
+    let keys = source.keys.iter().flat_map(|word| parse_key(word, 53).expect("a key"));
+    let keys: Vec<_> = keys.collect();
+    let zones = keys.iter().map(|key| name(&key.zone)).collect();
+    let known = crate::ORDER.iter().map(|kind| kind.name);
+    let mut block = BlockConfig {
+        keys,
+        zones,
+        directives: known.filter(|name| source.occurrences(name).next().is_some()).collect(),
+        root: directory.to_owned(),
+        bind: None,
+        debug: false,
+        any_class: false,
+    };
+    let metrics = Arc::new(Registry::new(1));
+    let mut instance = Instance::new(metrics, Arc::clone(&captured.output), directory);
+    let stanzas: Vec<&Directive> = source.occurrences(kind.name).collect();
+    let result = (kind.setup)(&mut Setup {
+        directives: &stanzas,
+        block: &mut block,
+        instance: &mut instance,
+    });
+    let render = |errors: Diagnostics| errors.render_lines(&corefile.sources);
+    Ok(Configured { plugin: result.map_err(render)?, block, instance })
+}
+
+/// Asserts that directives are refused with exactly this error (see [`configure`]).
+#[track_caller]
+pub(crate) fn refused(keys: &str, directives: &str, expected: &str) {
+    match configure(keys, directives) {
+        Ok(_) => panic!("accepted: {directives}"),
+        Err(error) => assert_eq!(error, expected, "{directives}"),
+    }
+}
+
+/// Runs the background tasks of an instance until the guard is dropped.
+pub(crate) fn run_tasks(instance: &mut Instance) -> Tasks {
+    let stop = CancellationToken::new();
+    let tasks = instance.tasks.drain(..);
+    let handles = tasks.map(|task| RUNTIME.spawn((task.make)(stop.clone()))).collect();
+    Tasks { stop, handles }
+}
+
+/// Running background tasks.
+pub(crate) struct Tasks {
+    stop: CancellationToken,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Tasks {
+    /// Tells the tasks to stop and waits until they have; panics after ten seconds.
+    pub(crate) fn stop(self) {
+        self.stop.cancel();
+        let ended = async {
+            for handle in self.handles {
+                handle.await.expect("a task does not panic");
+            }
+        };
+        let ended = async { tokio::time::timeout(Duration::from_secs(10), ended).await };
+        RUNTIME.block_on(ended).expect("tasks end when they are told to");
+    }
 }
 
 /// Makes an outcome that has to be waited for out of one that is there.

@@ -108,6 +108,11 @@ impl Registry {
         }
     }
 
+    /// How many threads can have a cell of their own.
+    pub fn workers(&self) -> usize {
+        self.cells - 1
+    }
+
     /// Names of all families that exist so far.
     pub fn names(&self) -> Vec<&'static str> {
         self.lock().keys().copied().collect()

@@ -1,12 +1,17 @@
-//! Placeholder.
+//! `log`: one line per query on standard output.
+//!
+//! ```text
+//! setup:  FORMAT -> segments            (once)
+//! query:  first rule whose names cover it -> inner chain -> class wanted? -> segments written into the output's buffer
+//! ```
+//!
+//! The line is written into the buffer of [`Output`](periplus_core::output::Output) itself, which a thread of its own empties: nothing is
+//! formatted twice, and a reader of standard output that stands still costs log lines, never answers.
 
-use std::sync::Arc;
+mod format;
+mod handler;
+mod setup;
+#[cfg(test)]
+mod tests;
 
-use periplus_core::corefile::Diagnostics;
-use periplus_core::plugin::Plugin;
-use periplus_core::setup::Setup;
-
-/// Placeholder.
-pub fn setup(_setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
-    Ok(None)
-}
+pub use setup::setup;

@@ -1,12 +1,9 @@
-//! Placeholder.
+//! `whoami`: tells the client its own address, port and transport.
 
-use std::sync::Arc;
+mod handler;
+mod setup;
+#[cfg(test)]
+mod tests;
 
-use periplus_core::corefile::Diagnostics;
-use periplus_core::plugin::Plugin;
-use periplus_core::setup::Setup;
-
-/// Placeholder.
-pub fn setup(_setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
-    Ok(None)
-}
+pub use handler::Whoami;
+pub use setup::setup;

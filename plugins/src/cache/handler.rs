@@ -1,0 +1,333 @@
+//! A query's way through the cache.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use periplus_core::codes::{RecordType, flags, opcode};
+use periplus_core::plugin::{Next, Outcome, Plugin};
+use periplus_core::query::Query;
+use periplus_core::reply::{Answer, Reply};
+use periplus_core::setup::Setup;
+
+use super::classify::{Verdict, judge};
+use super::flight::{Flights, Landing, Waiter};
+use super::item::{Item, wants_ad};
+use super::metrics::Metrics;
+use super::setup::Settings;
+use super::store::{Question, Side, Store, View};
+
+/// The plugin.
+pub(super) struct Cache(Arc<Shared>);
+
+/// What all its queries share.
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    pub(super) store: Store,
+    pub(super) metrics: Metrics,
+    pub(super) clock: Clock,
+    flights: Arc<Flights>,
+}
+
+/// Tells the time after something was waited for.
+pub(super) type Clock = Box<dyn Fn() -> Instant + Send + Sync>;
+
+/// How often a query waits for others that ask the same before it asks for itself alone.
+const JOINS: u8 = 3;
+
+impl Cache {
+    pub(super) fn new(settings: Settings, setup: &Setup<'_>) -> Cache {
+        Cache::with_clock(settings, setup, Box::new(Instant::now))
+    }
+
+    pub(super) fn with_clock(settings: Settings, setup: &Setup<'_>, clock: Clock) -> Cache {
+        let metrics = Metrics::new(setup, &settings.zones.joined());
+        let store = Store::new(Side::BOTH.map(|side| settings.bounds(side)));
+        Cache(Arc::new(Shared { settings, store, metrics, clock, flights: Arc::default() }))
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+impl Plugin for Cache {
+    fn name(&self) -> &'static str {
+        "cache"
+    }
+
+    fn handle(&self, query: &Query, next: Next<'_>) -> Outcome {
+        let shared = &self.0;
+        if !shared.settings.zones.contains(query.name()) {
+            return next.run(query);
+        }
+        let server = shared.metrics.index(next.server());
+        let metrics = shared.metrics.at(server);
+        metrics.requests.add(1);
+        if shared.keeps_nothing_for(query) {
+            metrics.misses.add(1);
+            return next.run(query).then(shared, query, |shared, query, answer| {
+                shared.pass(query, answer);
+            });
+        }
+        let now = query.received;
+        let stale = {
+            let view = shared.store.view();
+            match shared.find(&view, shared.store.question(query), now) {
+                None => None,
+                Some((item, side)) => {
+                    metrics.side(side).hits.add(1);
+                    let remaining = u32::try_from(item.remaining(now)).unwrap_or(0);
+                    if remaining > 0 {
+                        shared.prefetch_if_popular(item, query, next, server);
+                        return item.reply(query, shared.ttl_to_send(item, remaining)).into();
+                    }
+                    Some(Arc::clone(item))
+                }
+            }
+        };
+        match stale {
+            Some(item) => shared.answer_stale(item, query, next, server),
+            None => {
+                metrics.misses.add(1);
+                shared.miss(query, next, server, JOINS)
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Whether looking up is idle: both sides are disabled for the name, or replies of this kind are never kept.
+    fn keeps_nothing_for(&self, query: &Query) -> bool {
+        query.opcode() != opcode::QUERY
+            || matches!(query.qtype, RecordType::AXFR | RecordType::IXFR)
+            || self.settings.never_keeps(query.name())
+    }
+
+    /// The item to answer from, in CoreDNS's order: a denial before a success, except that a kept server error does
+    /// not hide a good answer; with `prefer_positive` an answer before everything.
+    fn find<'a>(
+        &self,
+        view: &'a View<'_>,
+        question: Question<'_>,
+        now: Instant,
+    ) -> Option<(&'a Arc<Item>, Side)> {
+        let stale = self.settings.stale_window();
+        let usable = |item: &Arc<Item>| item.is_usable(now, stale);
+        if self.settings.prefer_positive && stale.is_some_and(|window| !window.is_zero()) {
+            let good = view.find(question, Side::Success).and_then(Item::good);
+            if let Some(item) = good.filter(|item| usable(item)) {
+                return Some((item, Side::Success));
+            }
+        }
+        let success = || view.find(question, Side::Success).filter(|item| usable(item));
+        match view.find(question, Side::Denial).filter(|item| usable(item)) {
+            Some(denial) if !denial.is_servfail() => Some((denial, Side::Denial)),
+            Some(denial) => {
+                success().map_or(Some((denial, Side::Denial)), |item| Some((item, Side::Success)))
+            }
+            None => success().map(|item| (item, Side::Success)),
+        }
+    }
+
+    /// Asks inward, or waits with others for what they asked.
+    fn miss(self: &Arc<Self>, query: &Query, next: Next<'_>, server: usize, joins: u8) -> Outcome {
+        let question = self.store.question(query);
+        let may_join = joins > 0 && query.depth == 0;
+        if may_join && let Some(waiter) = self.flights.find(question) {
+            return self.join(waiter, query, next, server, joins - 1);
+        }
+        match run_authenticated(query, next) {
+            Outcome::Now(mut answer) => {
+                self.absorb(query, &mut answer, query.received, server, Origin::Client);
+                hide_ad(query, &mut answer);
+                Outcome::Now(answer)
+            }
+            Outcome::Later(future) => {
+                let leader = match self.flights.lead(question) {
+                    Ok(leader) => Some(leader),
+                    Err(Some(waiter)) if may_join => {
+                        return self.join(waiter, query, next, server, joins - 1);
+                    }
+                    Err(_) => None,
+                };
+                let (shared, query) = (Arc::clone(self), query.clone());
+                Outcome::later(async move {
+                    let mut answer = future.await;
+                    shared.absorb(&query, &mut answer, (shared.clock)(), server, Origin::Client);
+                    if let Some(leader) = leader {
+                        leader.share(&query, &answer);
+                    }
+                    hide_ad(&query, &mut answer);
+                    answer
+                })
+            }
+        }
+    }
+
+    /// Waits for the answer that another query is getting.
+    fn join(
+        self: &Arc<Self>,
+        waiter: Waiter,
+        query: &Query,
+        next: Next<'_>,
+        server: usize,
+        joins: u8,
+    ) -> Outcome {
+        let (shared, query, next) = (Arc::clone(self), query.clone(), next.to_owned());
+        Outcome::later(async move {
+            if let Some(answer) = fit(waiter.landing().await, &query) {
+                return answer;
+            }
+            // Somebody else who waited may have asked and been answered already.
+            if let Some(reply) = shared.fresh_reply(&query) {
+                return reply.into();
+            }
+            shared.miss(&query, next.borrow(), server, joins).wait().await
+        })
+    }
+
+    /// The reply from an item that is fresh after something was waited for.
+    fn fresh_reply(&self, query: &Query) -> Option<Reply> {
+        let now = (self.clock)();
+        let view = self.store.view();
+        let (item, _) = self.find(&view, self.store.question(query), now)?;
+        let remaining = u32::try_from(item.remaining(now)).ok().filter(|ttl| *ttl > 0)?;
+        Some(item.reply(query, self.ttl_to_send(item, remaining)))
+    }
+
+    /// The TTL to send for a fresh item.
+    fn ttl_to_send(&self, item: &Item, remaining: u32) -> u32 {
+        if self.settings.keep_ttl { item.ttl } else { remaining }
+    }
+
+    /// What becomes of an answer that is only passed on.
+    fn pass(&self, query: &Query, answer: &mut Answer) {
+        if let Answer::Reply(reply) = answer {
+            normalise(reply, judge(&self.settings, query, reply).ttl);
+        }
+        hide_ad(query, answer);
+    }
+
+    /// Makes an answer from inward what clients see, and keeps it if it may be kept. Only what was written counts: a failure is not.
+    pub(super) fn absorb(
+        &self,
+        query: &Query,
+        answer: &mut Answer,
+        now: Instant,
+        server: usize,
+        origin: Origin,
+    ) -> Option<Arc<Item>> {
+        let Answer::Reply(reply) = answer else { return None };
+        let verdict = judge(&self.settings, query, reply);
+        normalise(reply, verdict.ttl);
+        self.keep(query, reply, &verdict, now, server, origin)
+    }
+
+    /// Keeps a reply.
+    pub(super) fn keep(
+        &self,
+        query: &Query,
+        reply: &Reply,
+        verdict: &Verdict,
+        now: Instant,
+        server: usize,
+        origin: Origin,
+    ) -> Option<Arc<Item>> {
+        let metrics = self.metrics.at(server);
+        if reply.live {
+            if origin == Origin::Refresh {
+                // The name was not live when the entry was made; now it has a better source.
+                let question = self.store.question(query);
+                for side in Side::BOTH {
+                    self.store.remove(question, side);
+                }
+            }
+            return None;
+        }
+        let side = verdict.side?;
+        if !reply.has(flags::QR) {
+            metrics.drops.add(1);
+            return None;
+        }
+        let question = self.store.question(query);
+        let mut item = Item::new(reply, verdict.ttl, verdict.answering, now);
+        if self.settings.prefer_positive
+            && side == Side::Success
+            && let Some(previous) = self.store.view().find(question, side)
+        {
+            item.remember_good(previous);
+        }
+        let item = Arc::new(item);
+        let stale = self.settings.stale_window();
+        let is_over = |old: &Arc<Item>| {
+            !old.is_usable(now, stale) && !old.good().is_some_and(|good| good.is_usable(now, stale))
+        };
+        let evicted = self.store.insert(question, side, Arc::clone(&item), is_over);
+        metrics.side(side).evictions.add(evicted);
+        // A refreshed answer is the newest word on the question. CoreDNS leaves an older denial in front of an answer that was not
+        // fetched for a refresh: there cannot be one, or it would have been given.
+        let newest = match self.settings.prefer_positive {
+            true => verdict.answering,
+            false => origin == Origin::Refresh,
+        };
+        if side == Side::Success && newest {
+            self.store.remove(question, Side::Denial);
+        }
+        for side in Side::BOTH {
+            metrics.side(side).entries.set(self.store.entries(side) as f64);
+        }
+        Some(item)
+    }
+}
+
+/// Who asked for a reply that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A client that waits for it.
+    Client,
+    /// The cache itself.
+    Refresh,
+}
+
+/// Asks inward with AD set, so that an upstream says whether its data is authenticated, whoever asks here (RFC 6840 section 5.7).
+pub(super) fn run_authenticated(query: &Query, next: Next<'_>) -> Outcome {
+    if query.has(flags::AD) {
+        return next.run(query);
+    }
+    let mut query = query.clone();
+    query.flags |= flags::AD;
+    next.run(&query)
+}
+
+/// Takes AD out of an answer for a client that did not ask for it (RFC 6840 section 5.8).
+pub(super) fn hide_ad(query: &Query, answer: &mut Answer) {
+    if let Answer::Reply(reply) = answer
+        && !wants_ad(query)
+    {
+        reply.set(flags::AD, false);
+    }
+}
+
+/// Gives all records the TTL for which the reply would be kept, so that the TTL a client sees does not jump between a miss
+/// and a hit, and drops the OPT record, which holds for one hop only (RFC 6891 section 6.1.1).
+pub(super) fn normalise(reply: &mut Reply, ttl: u32) {
+    for entry in reply.entries_mut() {
+        entry.ttl = ttl;
+    }
+    reply.opt = None;
+}
+
+/// Another client's answer as this client's own. `None`: there is none, or it was cut for a client that could take less.
+fn fit(landing: Landing, query: &Query) -> Option<Answer> {
+    let landing = landing?;
+    let mut answer = landing.answer.clone();
+    if let Answer::Reply(reply) = &mut answer {
+        if reply.has(flags::TC) && query.response_limit() > landing.limit {
+            return None;
+        }
+        reply.set(flags::RD, query.has(flags::RD));
+    }
+    hide_ad(query, &mut answer);
+    Some(answer)
+}

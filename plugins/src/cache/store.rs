@@ -1,0 +1,418 @@
+//! The kept replies: one map that readers never wait for, bounded in entries and in bytes.
+//!
+//! ```text
+//!  find -----> papaya map: (hash, name, type, class, DO, CD, side) -> Arc<Node> --> Item
+//!                ^                                                     |  ^
+//!                | insert, remove                          sets `seen` |  |
+//!  insert --> Mutex<Ring>, one per side: slots of nodes, a hand, entries and bytes
+//! ```
+//!
+//! Both sides (success and denial) lie in one map, so that looking a name up in both hashes it once and pins the map once. Only
+//! storing takes the side's lock, which no query that is answered from here ever does. What has to go is chosen as a clock with one hand
+//! does: a node that was asked for since the hand last passed stays for another round. Each store also looks at two more nodes
+//! and drops them if they are over, so that a cache with traffic gives its dead entries back.
+//!
+//! Why not moka, which bounds by weight and expires by entry too: its `get` notes every hit in a shared buffer and
+//! tends its queues on the caller's thread. Measured on two shared cores (release build, 23-byte names, random order, per `get`
+//! with hashing; the clock alone takes 50 ns there):
+//!
+//! | | 100 names, 1 thread | 100 names, 2 threads | 10,000 names, 1 thread | 10,000 names, 2 threads |
+//! |---|---|---|---|---|
+//! | moka 0.12, hit | 284 ns | 796 ns | 1340 ns | 3943 ns |
+//! | moka 0.12, miss | 158 ns | 441 ns | 450 ns | 979 ns |
+//! | quick_cache 0.6, hit (takes a read lock) | 65 ns | 112 ns | 235 ns | 383 ns |
+//! | papaya 0.2, hit | 64 ns | 108 ns | 236 ns | 699 ns |
+//! | papaya 0.2, miss | 56 ns | 97 ns | 55 ns | 183 ns |
+//!
+//! A hit in moka alone would cost more than the rest of a cached answer. papaya's readers write nothing that another core reads.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use papaya::Equivalent;
+use periplus_core::codes::{Class, RecordType, flags};
+use periplus_core::name::{Name, NameRef};
+use periplus_core::query::Query;
+
+use super::item::Item;
+
+/// Which of the two stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Positive answers and referrals.
+    Success,
+    /// Negative answers and server errors.
+    Denial,
+}
+
+impl Side {
+    pub(super) const BOTH: [Side; 2] = [Side::Success, Side::Denial];
+
+    /// The word in the Corefile and the value of the metric label `type`.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Side::Success => "success",
+            Side::Denial => "denial",
+        }
+    }
+}
+
+/// What one side may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    pub(super) entries: usize,
+    pub(super) bytes: usize,
+}
+
+/// Both sides.
+pub(super) struct Store {
+    map: papaya::HashMap<Key, Arc<Node>, Precomputed>,
+    rings: [Mutex<Ring>; 2],
+    /// Strangers choose the names: the seed is this process's own.
+    seed: foldhash::quality::RandomState,
+}
+
+impl Store {
+    pub(super) fn new(bounds: [Bounds; 2]) -> Store {
+        Store {
+            map: papaya::HashMap::builder().hasher(Precomputed).build(),
+            rings: bounds.map(|bounds| Mutex::new(Ring::new(bounds))),
+            seed: foldhash::quality::RandomState::default(),
+        }
+    }
+
+    /// What a query is looked up by. Borrows the name: looking up allocates nothing.
+    pub(super) fn question<'a>(&self, query: &'a Query) -> Question<'a> {
+        let details = Details {
+            qtype: query.qtype,
+            class: query.class,
+            dnssec_ok: query.dnssec_ok(),
+            checking_disabled: query.has(flags::CD),
+        };
+        let mut hasher = self.seed.build_hasher();
+        hasher.write(query.name().as_wire());
+        hasher.write_u64(details.packed());
+        Question { hash: hasher.finish(), name: query.name(), details }
+    }
+
+    /// A view to look into; it holds back the freeing of replaced entries, so it must be short-lived.
+    pub(super) fn view(&self) -> View<'_> {
+        View(self.map.pin())
+    }
+
+    /// Keeps an item in place of what was there for the question, and says how many others had to go for it. `is_over` tells which
+    /// items are of no more use; dropping those does not count.
+    pub(super) fn insert(
+        &self,
+        question: Question<'_>,
+        side: Side,
+        item: Arc<Item>,
+        is_over: impl Fn(&Arc<Item>) -> bool,
+    ) -> u64 {
+        let map = self.map.pin();
+        let mut ring = self.ring(side);
+        let key = Lookup { question, side };
+        let bytes = NODE_BYTES + question.name.len() + item.memory();
+        if bytes > ring.bounds.bytes {
+            // An older item for the question would be wrong from now on.
+            if let Some(node) = map.remove(&key) {
+                ring.give_up(node);
+            }
+            return 0;
+        }
+        let mut evicted = 0;
+        let slot = match map.get(&key) {
+            Some(old) => old.slot,
+            None => ring.free_slot(),
+        };
+        let key = Key {
+            hash: key.hash(),
+            name: question.name.to_name(),
+            details: question.details,
+            side,
+        };
+        let node =
+            Arc::new(Node { key: key.clone(), slot, bytes, seen: AtomicBool::new(false), item });
+        ring.put(&node);
+        map.insert(key, node);
+        for _ in 0..SWEEP {
+            let Some(node) = ring.advance() else { continue };
+            if node.slot != slot && is_over(&node.item) {
+                map.remove(&node.key);
+                ring.give_up(&node);
+            }
+        }
+        while ring.is_over_bounds() {
+            let victim = ring.victim(slot);
+            map.remove(&victim.key);
+            ring.give_up(&victim);
+            evicted += u64::from(!is_over(&victim.item));
+        }
+        evicted
+    }
+
+    /// Forgets what one side has for the question.
+    pub(super) fn remove(&self, question: Question<'_>, side: Side) {
+        let map = self.map.pin();
+        let mut ring = self.ring(side);
+        if let Some(node) = map.remove(&Lookup { question, side }) {
+            ring.give_up(node);
+        }
+    }
+
+    /// How many entries a side holds.
+    pub(super) fn entries(&self, side: Side) -> usize {
+        self.ring(side).entries
+    }
+
+    /// How many bytes a side holds, the cost of its nodes included.
+    #[cfg(test)]
+    pub(super) fn bytes(&self, side: Side) -> usize {
+        self.ring(side).bytes
+    }
+
+    fn ring(&self, side: Side) -> MutexGuard<'_, Ring> {
+        self.rings[side as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nodes that each insertion looks at beyond its own, to drop what is over.
+const SWEEP: usize = 2;
+/// Nodes that are looked at for one eviction: a store where all were asked for lately must not be walked to its end.
+const MOST_SECOND_CHANCES: usize = 64;
+/// What an entry costs beside its item and its name: node, key in the map, slots in map and ring, counts of references.
+const NODE_BYTES: usize = size_of::<Node>() + size_of::<Key>() + 8 * size_of::<usize>();
+
+/// A pinned store.
+pub(super) struct View<'a>(
+    papaya::HashMapRef<'a, Key, Arc<Node>, Precomputed, papaya::LocalGuard<'a>>,
+);
+
+impl View<'_> {
+    /// The item of one side.
+    pub(super) fn find(&self, question: Question<'_>, side: Side) -> Option<&Arc<Item>> {
+        let node = self.0.get(&Lookup { question, side })?;
+        // Written once per round of the hand, so that hits on many cores do not pass one cache line around.
+        if !node.seen.load(Relaxed) {
+            node.seen.store(true, Relaxed);
+        }
+        Some(&node.item)
+    }
+}
+
+/// One entry of the map.
+struct Node {
+    key: Key,
+    /// Its place in the ring.
+    slot: usize,
+    bytes: usize,
+    /// Asked for since the hand last passed.
+    seen: AtomicBool,
+    item: Arc<Item>,
+}
+
+/// The order in which one side's nodes are looked at for eviction.
+struct Ring {
+    slots: Vec<Option<Arc<Node>>>,
+    free: Vec<usize>,
+    hand: usize,
+    entries: usize,
+    bytes: usize,
+    bounds: Bounds,
+}
+
+impl Ring {
+    fn new(bounds: Bounds) -> Ring {
+        Ring { slots: Vec::new(), free: Vec::new(), hand: 0, entries: 0, bytes: 0, bounds }
+    }
+
+    fn free_slot(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        })
+    }
+
+    /// Puts a node into its slot, in place of the one that was there.
+    fn put(&mut self, node: &Arc<Node>) {
+        match self.slots[node.slot].replace(Arc::clone(node)) {
+            Some(old) => self.bytes -= old.bytes,
+            None => self.entries += 1,
+        }
+        self.bytes += node.bytes;
+    }
+
+    /// Empties the slot of a node that left the map.
+    fn give_up(&mut self, node: &Node) {
+        if self.slots[node.slot].take().is_some() {
+            self.entries -= 1;
+            self.bytes -= node.bytes;
+            self.free.push(node.slot);
+        }
+    }
+
+    fn is_over_bounds(&self) -> bool {
+        self.entries > self.bounds.entries || self.bytes > self.bounds.bytes
+    }
+
+    /// Moves the hand one slot on and gives the node it passes.
+    fn advance(&mut self) -> Option<Arc<Node>> {
+        let slot = self.hand;
+        self.hand = (slot + 1) % self.slots.len().max(1);
+        self.slots.get(slot)?.clone()
+    }
+
+    /// The node to evict: the next one that was not asked for since the hand last passed; never the one in slot `keep`.
+    fn victim(&mut self, keep: usize) -> Arc<Node> {
+        let mut chances = MOST_SECOND_CHANCES;
+        loop {
+            let Some(node) = self.advance().filter(|node| node.slot != keep) else { continue };
+            if chances == 0 || !node.seen.swap(false, Relaxed) {
+                return node;
+            }
+            chances -= 1;
+        }
+    }
+}
+
+/// Type, class and the two bits that change what an upstream answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Details {
+    qtype: RecordType,
+    class: Class,
+    dnssec_ok: bool,
+    checking_disabled: bool,
+}
+
+impl Details {
+    fn packed(self) -> u64 {
+        u64::from(self.qtype.0) << 32
+            | u64::from(self.class.0) << 16
+            | u64::from(self.dnssec_ok) << 1
+            | u64::from(self.checking_disabled)
+    }
+}
+
+/// A question as it is compared: all of it, hash and content, so that no two questions share an answer by accident.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    hash: u64,
+    /// In lower case.
+    name: NameRef<'a>,
+    details: Details,
+}
+
+impl Question<'_> {
+    /// A copy that owns its name.
+    pub(super) fn to_owned(self) -> OwnedQuestion {
+        OwnedQuestion { hash: self.hash, name: self.name.to_name(), details: self.details }
+    }
+}
+
+#[cfg(test)]
+impl Question<'_> {
+    /// Whether both are the same question.
+    pub(super) fn is(self, other: Question<'_>) -> bool {
+        self.equivalent(&other.to_owned())
+    }
+}
+
+/// A question that owns its name.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct OwnedQuestion {
+    hash: u64,
+    name: Name,
+    details: Details,
+}
+
+impl Hash for OwnedQuestion {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Hash for Question<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Equivalent<OwnedQuestion> for Question<'_> {
+    fn equivalent(&self, key: &OwnedQuestion) -> bool {
+        self.hash == key.hash && self.details == key.details && self.name == key.name.as_ref()
+    }
+}
+
+/// A question on one side.
+struct Lookup<'a> {
+    question: Question<'a>,
+    side: Side,
+}
+
+impl Lookup<'_> {
+    fn hash(&self) -> u64 {
+        // The two sides of one question begin their search in different places.
+        self.question.hash ^ (self.side as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+impl Hash for Lookup<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(Lookup::hash(self));
+    }
+}
+
+impl Equivalent<Key> for Lookup<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.side == key.side
+            && self.question.details == key.details
+            && self.question.name == key.name.as_ref()
+    }
+}
+
+/// A question on one side as the map holds it. `hash` includes the side.
+#[derive(Clone, PartialEq, Eq)]
+struct Key {
+    hash: u64,
+    name: Name,
+    details: Details,
+    side: Side,
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// The hasher of maps whose keys bring their hash along.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Precomputed;
+
+impl BuildHasher for Precomputed {
+    type Hasher = Given;
+
+    fn build_hasher(&self) -> Given {
+        Given(0)
+    }
+}
+
+/// Passes on the one number it is given.
+pub(super) struct Given(u64);
+
+impl Hasher for Given {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}

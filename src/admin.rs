@@ -1,0 +1,175 @@
+//! The admin HTTP listeners: `/health`, `/ready`, `/metrics`.
+//!
+//! All pages with one address share a listener, and a listener whose address stays over a reload stays open: only the table of pages
+//! behind it is swapped.
+
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use periplus_core::setup::{HttpAddress, Page, PageContent};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// A peer must have sent its request by then.
+const REQUEST: Duration = Duration::from_secs(5);
+/// Connections of one listener at once.
+const MAX_CONNECTIONS: usize = 64;
+
+/// Path to content.
+type Pages = HashMap<&'static str, Arc<dyn Fn() -> PageContent + Send + Sync>>;
+
+/// All admin listeners of the process.
+#[derive(Default)]
+pub struct Admin {
+    open: BTreeMap<HttpAddress, Listener>,
+}
+
+struct Listener {
+    pages: Arc<ArcSwap<Pages>>,
+    local: SocketAddr,
+    stop: CancellationToken,
+}
+
+/// Listeners that were opened for a new configuration and wait for it to be accepted.
+pub struct Opened {
+    tables: BTreeMap<HttpAddress, Pages>,
+    fresh: BTreeMap<HttpAddress, TcpListener>,
+}
+
+impl Admin {
+    /// Opens what a new configuration needs and is not open yet. Nothing changes for the pages that are served now.
+    pub fn open(&self, pages: &[Page]) -> Result<Opened, (HttpAddress, io::Error)> {
+        let mut tables: BTreeMap<HttpAddress, Pages> = BTreeMap::new();
+        for page in pages {
+            tables.entry(page.address.clone()).or_default().insert(page.path, Arc::clone(&page.content));
+        }
+        let mut fresh = BTreeMap::new();
+        for address in tables.keys().filter(|address| !self.open.contains_key(address)) {
+            let socket = listen(address.socket_address()).map_err(|error| (address.clone(), error))?;
+            fresh.insert(address.clone(), socket);
+        }
+        Ok(Opened { tables, fresh })
+    }
+
+    /// Serves the pages of the new configuration and closes listeners that have none left.
+    pub fn apply(&mut self, opened: Opened) {
+        let Opened { tables, mut fresh } = opened;
+        self.open.retain(|address, listener| {
+            let stays = tables.contains_key(address);
+            if !stays {
+                listener.stop.cancel();
+            }
+            stays
+        });
+        for (address, pages) in tables {
+            if let Some(listener) = self.open.get(&address) {
+                listener.pages.store(Arc::new(pages));
+            } else if let Some(socket) = fresh.remove(&address) {
+                let local = socket.local_addr().unwrap_or(address.socket_address());
+                let pages = Arc::new(ArcSwap::from_pointee(pages));
+                let stop = CancellationToken::new();
+                tokio::spawn(serve(socket, Arc::clone(&pages), stop.clone()));
+                self.open.insert(address, Listener { pages, local, stop });
+            }
+        }
+    }
+
+    /// Where the listeners listen; tells the port when 0 was asked for.
+    pub fn local_addresses(&self) -> Vec<(HttpAddress, SocketAddr)> {
+        self.open.iter().map(|(address, listener)| (address.clone(), listener.local)).collect()
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        for listener in self.open.values() {
+            listener.stop.cancel();
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let open = |address: SocketAddr| {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(!address.ip().is_unspecified())?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(128)?;
+        socket.set_nonblocking(true)?;
+        TcpListener::from_std(socket.into())
+    };
+    match open(address) {
+        // No IPv6 on this machine: the wildcard is IPv4's.
+        Err(error) if address.ip().is_unspecified() && error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+            open(SocketAddr::new(std::net::Ipv4Addr::UNSPECIFIED.into(), address.port()))
+        }
+        result => result,
+    }
+}
+
+async fn serve(socket: TcpListener, pages: Arc<ArcSwap<Pages>>, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let stream = tokio::select! {
+            accepted = socket.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(_) => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                }
+            },
+            () = stop.cancelled() => return,
+        };
+        let pages = Arc::clone(&pages);
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let response = respond(&request, &pages.load());
+                async move { Ok::<_, Infallible>(response) }
+            });
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(REQUEST)
+                .max_buf_size(16 * 1024)
+                .serve_connection(TokioIo::new(stream), service);
+            // How a connection ends concerns nobody but its peer.
+            tokio::select! {
+                _ = connection => {}
+                () = stop.cancelled() => {}
+            }
+            drop(place);
+        });
+    }
+}
+
+fn respond(request: &Request<Incoming>, pages: &Pages) -> Response<Full<Bytes>> {
+    let content = match pages.get(request.uri().path()) {
+        None => PageContent::text(404, "404 page not found\n"),
+        Some(_) if !matches!(*request.method(), Method::GET | Method::HEAD) => PageContent::text(405, "Method Not Allowed\n"),
+        Some(content) => content(),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(content.body)));
+    *response.status_mut() = StatusCode::from_u16(content.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let media_type = hyper::header::HeaderValue::from_static(content.content_type);
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
+    if content.status == 405 {
+        response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}

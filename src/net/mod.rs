@@ -1,0 +1,259 @@
+//! Listeners: what brings requests to a [`Server`] and takes its responses away.
+//!
+//! ```text
+//! Listeners -- one Listener per listen address -- N UDP sockets, a blocking worker thread each   (udp)
+//!                      |                      \-- 1 TCP socket, tasks on the runtime             (tcp)
+//!                      +-- the Server it asks: swapped at a reload, sockets stay
+//! ```
+
+mod limits;
+mod tcp;
+mod udp;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use periplus_core::metrics::{CellPool, Registry};
+use periplus_core::server::Server;
+use periplus_core::setup::{BindAddress, ListenAddress};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio_util::sync::CancellationToken;
+
+pub use limits::Limits;
+
+/// How long a UDP worker sleeps in the kernel before it looks whether it is to stop.
+const LOOK_UP: Duration = Duration::from_millis(250);
+/// Receive buffer asked for each UDP socket: bursts wait here. The kernel gives at most `net.core.rmem_max`.
+const RECEIVE_BUFFER: usize = 4 << 20;
+/// Connections that may wait to be accepted.
+const TCP_BACKLOG: i32 = 1024;
+
+/// All sockets of the process.
+pub struct Listeners {
+    shared: Arc<Shared>,
+    open: BTreeMap<ListenAddress, Listener>,
+}
+
+/// What all workers and connections share.
+struct Shared {
+    workers: usize,
+    cells: Arc<CellPool>,
+    limits: Limits,
+    runtime: tokio::runtime::Handle,
+    /// Requests received so far, for telling when traffic has gone quiet.
+    requests: AtomicU64,
+}
+
+struct Listener {
+    inner: Arc<ListenerState>,
+    tcp_stop: CancellationToken,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+/// What the threads and tasks of one listener see.
+struct ListenerState {
+    local: SocketAddr,
+    server: ArcSwap<Server>,
+    stop: AtomicBool,
+}
+
+/// A socket that could not be opened.
+#[derive(Debug)]
+pub struct ListenError {
+    /// CoreDNS's word for the step: `Listen` (TCP) or `ListenPacket` (UDP).
+    pub step: &'static str,
+    /// Where.
+    pub address: SocketAddr,
+    /// Why.
+    pub error: io::Error,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.step, self.address, self.error)?;
+        match self.error.kind() {
+            io::ErrorKind::PermissionDenied => write!(
+                f,
+                " (ports below 1024 need root or the capability NET_BIND_SERVICE; -dns.port chooses another)"
+            ),
+            io::ErrorKind::AddrInUse => write!(f, " (another process listens there without SO_REUSEPORT)"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+impl Listeners {
+    /// None open yet. `workers` threads will serve each UDP address.
+    pub fn new(workers: usize, metrics: &Registry, runtime: tokio::runtime::Handle) -> Listeners {
+        let shared = Shared {
+            workers,
+            cells: CellPool::new(metrics.workers()),
+            limits: Limits::new(metrics),
+            runtime,
+            requests: AtomicU64::new(0),
+        };
+        Listeners { shared: Arc::new(shared), open: BTreeMap::new() }
+    }
+
+    /// Makes the open listeners those of `servers`: new ones are opened first, and only if all can be opened, those that stay get their
+    /// new server and those that are gone are closed. On an error nothing changes.
+    pub fn apply(&mut self, servers: BTreeMap<ListenAddress, Arc<Server>>) -> Result<(), ListenError> {
+        let mut fresh = BTreeMap::new();
+        for (address, server) in &servers {
+            if !self.open.contains_key(address) {
+                fresh.insert(*address, Sockets::open(*address, self.shared.workers, server)?);
+            }
+        }
+        for (address, server) in &servers {
+            if let Some(listener) = self.open.get(address) {
+                listener.inner.server.store(Arc::clone(server));
+            }
+        }
+        for (address, sockets) in fresh {
+            self.open.insert(address, sockets.serve(&self.shared));
+        }
+        let gone: Vec<_> = self.open.keys().filter(|address| !servers.contains_key(address)).copied().collect();
+        for address in gone {
+            if let Some(listener) = self.open.remove(&address) {
+                listener.close();
+            }
+        }
+        Ok(())
+    }
+
+    /// Where each listener listens; tells the port when 0 was asked for.
+    pub fn local_addresses(&self) -> Vec<(ListenAddress, SocketAddr)> {
+        self.open.iter().map(|(address, listener)| (*address, listener.inner.local)).collect()
+    }
+
+    /// Requests received so far over all transports.
+    pub fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::Relaxed)
+    }
+
+    /// Answers what the kernel still holds, then closes all sockets.
+    pub fn close(&mut self) {
+        let listeners = std::mem::take(&mut self.open);
+        for listener in listeners.values() {
+            listener.stop();
+        }
+        for listener in listeners.into_values() {
+            listener.close();
+        }
+    }
+}
+
+impl Listener {
+    fn stop(&self) {
+        self.inner.stop.store(true, Ordering::Release);
+        self.tcp_stop.cancel();
+    }
+
+    fn close(self) {
+        self.stop();
+        for thread in self.threads {
+            // A worker ends when its socket has been empty for one look-up interval.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The bound sockets of one address, before anything serves them.
+struct Sockets {
+    local: SocketAddr,
+    udp: Vec<UdpSocket>,
+    tcp: TcpListener,
+    server: Arc<Server>,
+}
+
+impl Sockets {
+    fn open(address: ListenAddress, workers: usize, server: &Arc<Server>) -> Result<Sockets, ListenError> {
+        let wildcard = address.host == BindAddress::Wildcard;
+        match Sockets::open_at(address.socket_address(), workers, wildcard, server) {
+            // No IPv6 on this machine: the wildcard is IPv4's.
+            Err(ListenError { error, .. }) if wildcard && error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+                let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port);
+                Sockets::open_at(any, workers, wildcard, server)
+            }
+            result => result,
+        }
+    }
+
+    fn open_at(
+        mut address: SocketAddr,
+        workers: usize,
+        wildcard: bool,
+        server: &Arc<Server>,
+    ) -> Result<Sockets, ListenError> {
+        let failed = |step| move |error| ListenError { step, address, error };
+        let tcp = tcp_socket(address).map_err(failed("Listen"))?;
+        // With port 0 the system chose one; UDP must have the same.
+        address = tcp.local_addr().map_err(failed("Listen"))?;
+        let failed = |error| ListenError { step: "ListenPacket", address, error };
+        let udp = (0..workers).map(|_| udp_socket(address, wildcard)).collect::<io::Result<_>>().map_err(failed)?;
+        Ok(Sockets { local: address, udp, tcp, server: Arc::clone(server) })
+    }
+
+    fn serve(self, shared: &Arc<Shared>) -> Listener {
+        let inner = Arc::new(ListenerState {
+            local: self.local,
+            server: ArcSwap::new(self.server),
+            stop: AtomicBool::new(false),
+        });
+        let threads = self
+            .udp
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, socket)| {
+                let worker = udp::Worker::new(Arc::clone(&inner), Arc::clone(shared), socket);
+                let name = format!("udp-{}-{index}", self.local.port());
+                std::thread::Builder::new().name(name).spawn(move || worker.run()).ok()
+            })
+            .collect();
+        let tcp_stop = CancellationToken::new();
+        shared.runtime.spawn(tcp::serve(Arc::clone(&inner), Arc::clone(shared), self.tcp, tcp_stop.clone()));
+        Listener { inner, tcp_stop, threads }
+    }
+}
+
+fn udp_socket(address: SocketAddr, wildcard: bool) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    share_port(&socket, address)?;
+    // Less than asked for is fine, and so is a refusal.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    let _ = socket.set_send_buffer_size(RECEIVE_BUFFER);
+    socket.bind(&address.into())?;
+    socket.set_read_timeout(Some(LOOK_UP))?;
+    let socket = UdpSocket::from(socket);
+    if wildcard {
+        crate::sys::want_local_address(&socket, address.is_ipv6())?;
+    }
+    Ok(socket)
+}
+
+fn tcp_socket(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    share_port(&socket, address)?;
+    socket.bind(&address.into())?;
+    socket.listen(TCP_BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Several sockets, and several processes, may listen on the port; an IPv6 wildcard serves IPv4 too.
+fn share_port(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(address.ip() != IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,312 @@
+//! A running server: what is open, what runs, and how both change.
+//!
+//! ```text
+//!            load -> build -> open sockets -> swap in -> stop what was before
+//! start  -----^        |            |
+//! reload -----^        +------------+--> an error up to here changes nothing
+//!
+//! SIGTERM -> not ready -> answer for the lameduck time, and until traffic is quiet -> drain -> close
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use periplus_core::corefile::{Corefile, Failed, Fingerprint};
+use periplus_core::metrics::{Counter, Registry};
+use periplus_core::name::Name;
+use periplus_core::output::Output;
+use periplus_core::setup::{HttpAddress, Instance, ListenAddress, PluginKind, ReloadInterval};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::Admin;
+use crate::configuration::{self, Configuration, Surroundings, working_directory};
+use crate::net::{ListenError, Listeners};
+use crate::source::Source;
+
+/// Traffic counts as quiet when nothing was asked for this long.
+const QUIET: Duration = Duration::from_secs(1);
+/// What background tasks get for their last words.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How a server is started.
+pub struct Options {
+    /// All plugins, in order.
+    pub plugins: &'static [PluginKind],
+    /// Where the configuration comes from.
+    pub source: Source,
+    /// Port of plain DNS keys that name none.
+    pub default_port: u16,
+    /// Worker threads for each UDP address; `None`: one per CPU that the process may use.
+    pub workers: Option<usize>,
+    /// The longest time that SIGTERM waits for traffic to end.
+    pub grace: Duration,
+    /// Standard output.
+    pub output: Arc<Output>,
+}
+
+/// A running server.
+pub struct Program {
+    options: Options,
+    surroundings: Surroundings,
+    runtime: Runtime,
+    listeners: Listeners,
+    admin: Admin,
+    running: Running,
+    reload_failures: Counter,
+}
+
+/// The tasks and settings of the configuration that is in force.
+struct Running {
+    instance: Instance,
+    zones: BTreeMap<ListenAddress, Vec<Name>>,
+    fingerprint: Fingerprint,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Why a configuration is not in force.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration is wrong: for whoever wrote it.
+    Configuration(Box<Failed>),
+    /// A DNS socket cannot be opened: for whoever runs the machine.
+    Listen(ListenError),
+    /// An admin socket cannot be opened.
+    Admin(HttpAddress, io::Error),
+    /// The runtime cannot be started.
+    Runtime(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Configuration(failed) => write!(f, "{failed}"),
+            StartError::Listen(error) => write!(f, "{error}"),
+            StartError::Admin(address, error) => write!(f, "Listen: {address}: {error}"),
+            StartError::Runtime(error) => write!(f, "cannot start threads: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl Program {
+    /// Loads the configuration and starts to answer.
+    pub fn start(options: Options) -> Result<Program, StartError> {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = options.workers.unwrap_or(cpus).max(1);
+        let metrics = Arc::new(Registry::new(workers));
+        let surroundings = Surroundings {
+            plugins: options.plugins,
+            default_port: options.default_port,
+            directory: working_directory(),
+            metrics: Arc::clone(&metrics),
+            output: Arc::clone(&options.output),
+        };
+        let (corefile, configuration) = configure(&options.source, &surroundings)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(cpus)
+            .thread_name("runtime")
+            .enable_all()
+            .build()
+            .map_err(StartError::Runtime)?;
+        let mut listeners = Listeners::new(workers, &metrics, runtime.handle().clone());
+        let mut admin = Admin::default();
+        let reload_failures =
+            metrics.counter("coredns_reload_failed_total", "Counter of the number of failed reload attempts.", &[]);
+        metrics.computed(
+            "periplus_dropped_log_lines_total",
+            "Counter of log lines dropped because standard output was too slow.",
+            "counter",
+            &[],
+            {
+                let output = Arc::clone(&options.output);
+                move || output.dropped() as f64
+            },
+        );
+        let running = runtime.block_on(put_in_force(configuration, corefile.fingerprint(), &mut listeners, &mut admin))?;
+        let program = Program { options, surroundings, runtime, listeners, admin, running, reload_failures };
+        program.show_version(None);
+        Ok(program)
+    }
+
+    /// Loads the configuration again and puts it in force. On an error the one before stays, and the error is also logged and counted.
+    pub fn reload(&mut self) -> Result<(), StartError> {
+        tracing::info!("Reloading");
+        let result = self.try_reload();
+        match &result {
+            Ok(()) => tracing::info!("Reloading complete"),
+            Err(error) => {
+                self.reload_failures.add(1);
+                tracing::error!("Restart failed: {}", one_line(error));
+            }
+        }
+        result
+    }
+
+    fn try_reload(&mut self) -> Result<(), StartError> {
+        let (corefile, configuration) = configure(&self.options.source, &self.surroundings)?;
+        let in_force = put_in_force(configuration, corefile.fingerprint(), &mut self.listeners, &mut self.admin);
+        let fresh = self.runtime.block_on(in_force)?;
+        let old = std::mem::replace(&mut self.running, fresh);
+        self.show_version(Some(old.fingerprint));
+        self.runtime.block_on(old.stop());
+        Ok(())
+    }
+
+    /// Reloads if the configuration is not the one in force and not `tried`, the last one that failed. Gives the fingerprint of a
+    /// configuration that failed now.
+    pub fn reload_if_changed(&mut self, tried: Option<Fingerprint>) -> Option<Fingerprint> {
+        let fingerprint = match self.options.source.load(self.options.default_port) {
+            Ok(corefile) => corefile.fingerprint(),
+            Err(failed) => {
+                let lines = failed.diagnostics.render_lines(&failed.sources);
+                tracing::warn!("plugin/reload: Corefile parse failed: {lines}");
+                return tried;
+            }
+        };
+        if fingerprint == self.running.fingerprint {
+            return None;
+        }
+        if tried.as_ref() == Some(&fingerprint) {
+            return tried;
+        }
+        match self.reload() {
+            Ok(()) => None,
+            Err(error) => {
+                tracing::error!("plugin/reload: Corefile changed but reload failed: {}", one_line(&error));
+                Some(fingerprint)
+            }
+        }
+    }
+
+    /// How often to look for a changed configuration, if `reload` is there.
+    pub fn reload_interval(&self) -> Option<ReloadInterval> {
+        self.running.instance.reload
+    }
+
+    /// The zones of each listen address.
+    pub fn zones(&self) -> &BTreeMap<ListenAddress, Vec<Name>> {
+        &self.running.zones
+    }
+
+    /// Where DNS is served.
+    pub fn dns_addresses(&self) -> Vec<(ListenAddress, SocketAddr)> {
+        self.listeners.local_addresses()
+    }
+
+    /// Where admin pages are served.
+    pub fn admin_addresses(&self) -> Vec<(HttpAddress, SocketAddr)> {
+        self.admin.local_addresses()
+    }
+
+    /// Metrics of the process.
+    pub fn metrics(&self) -> &Arc<Registry> {
+        &self.surroundings.metrics
+    }
+
+    /// The runtime that tasks run on.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Stops without losing a query: answers for the lameduck time and until traffic has been quiet for a second, at most for the
+    /// grace period, then answers what the sockets still hold and closes them.
+    pub fn drain(mut self) {
+        let instance = &self.running.instance;
+        instance.readiness.stop();
+        let begun = Instant::now();
+        let lameduck = instance.lameduck;
+        if !lameduck.is_zero() {
+            tracing::info!("plugin/health: Going into lameduck mode for {}", periplus_core::corefile::format_go_duration(lameduck));
+            std::thread::sleep(lameduck);
+        }
+        let mut answered = self.listeners.requests();
+        while begun.elapsed() < lameduck.max(self.options.grace) {
+            std::thread::sleep(QUIET.min(self.options.grace));
+            let now = self.listeners.requests();
+            if now == answered {
+                break;
+            }
+            answered = now;
+        }
+        self.close();
+    }
+
+    /// Closes the sockets after what they hold was answered, and ends all tasks.
+    pub fn close(&mut self) {
+        self.listeners.close();
+        self.runtime.block_on(self.running.end());
+    }
+
+    fn show_version(&self, before: Option<Fingerprint>) {
+        const NAME: &str = "coredns_reload_version_info";
+        if self.running.instance.reload.is_none() {
+            return;
+        }
+        let value = self.running.fingerprint.to_string();
+        if let Some(before) = before.map(|before| before.to_string()).filter(|before| *before != value) {
+            self.metrics().remove(NAME, &[("hash", "sha512"), ("value", &before)]);
+        }
+        let help = "A metric with a constant '1' value labeled by hash, and value which type of hash generated.";
+        self.metrics().gauge(NAME, help, &[("hash", "sha512"), ("value", &value)]).set(1.0);
+        tracing::info!("plugin/reload: Running configuration SHA512 = {value}");
+    }
+}
+
+fn configure(source: &Source, surroundings: &Surroundings) -> Result<(Corefile, Configuration), StartError> {
+    let (corefile, configuration) =
+        configuration::load(source, surroundings).map_err(|failed| StartError::Configuration(failed.into()))?;
+    for warning in corefile.warnings.iter() {
+        tracing::warn!("{}", warning.render_line(&corefile.sources));
+    }
+    Ok((corefile, configuration))
+}
+
+/// Opens everything, and only then swaps it in.
+async fn put_in_force(
+    configuration: Configuration,
+    fingerprint: Fingerprint,
+    listeners: &mut Listeners,
+    admin: &mut Admin,
+) -> Result<Running, StartError> {
+    let Configuration { servers, zones, mut instance, debug } = configuration;
+    let opened = admin.open(&instance.pages).map_err(|(address, error)| StartError::Admin(address, error))?;
+    listeners.apply(servers).map_err(StartError::Listen)?;
+    admin.apply(opened);
+    crate::events::show_debug(debug);
+    let stop = CancellationToken::new();
+    let tasks = std::mem::take(&mut instance.tasks);
+    let tasks = tasks.into_iter().map(|task| tokio::spawn((task.make)(stop.clone()))).collect();
+    Ok(Running { instance, zones, fingerprint, stop, tasks })
+}
+
+impl Running {
+    async fn stop(mut self) {
+        self.end().await;
+    }
+
+    async fn end(&mut self) {
+        self.stop.cancel();
+        let deadline = tokio::time::Instant::now() + LAST_WORDS;
+        for task in self.tasks.drain(..) {
+            let abort = task.abort_handle();
+            if tokio::time::timeout_at(deadline, task).await.is_err() {
+                abort.abort();
+            }
+        }
+    }
+}
+
+fn one_line(error: &StartError) -> String {
+    match error {
+        StartError::Configuration(failed) => failed.diagnostics.render_lines(&failed.sources),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,104 @@
+//! Waiting for signals and for the next look at the configuration, and what each does.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use periplus_core::corefile::Fingerprint;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::program::Program;
+
+/// What wakes the main thread.
+enum Event {
+    Terminate,
+    Interrupt,
+    Quit,
+    Reload,
+    LookAtConfiguration,
+}
+
+/// Serves until a signal ends the process (CoreDNS's meaning of each signal).
+pub fn run(mut program: Program) -> ExitCode {
+    let signals = program.runtime().block_on(async { Signals::new() });
+    let mut signals = match signals {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("cannot listen for signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut tried: Option<Fingerprint> = None;
+    loop {
+        let pause = program.reload_interval().map(|reload| {
+            let half = reload.jitter.as_secs_f64() / 2.0;
+            Duration::from_secs_f64((reload.interval.as_secs_f64() + half * (2.0 * fastrand::f64() - 1.0)).max(0.1))
+        });
+        match program.runtime().block_on(signals.next(pause)) {
+            Event::Terminate => {
+                tracing::info!("SIGTERM: Shutting down servers then terminating");
+                program.drain();
+                return ExitCode::SUCCESS;
+            }
+            Event::Interrupt => {
+                tracing::info!("SIGINT: Shutting down");
+                program.close();
+                return ExitCode::SUCCESS;
+            }
+            Event::Quit => {
+                tracing::info!("SIGQUIT: Quitting process immediately");
+                return ExitCode::SUCCESS;
+            }
+            Event::Reload => {
+                tracing::info!("SIGUSR1: Reloading");
+                if program.reload().is_err() {
+                    tracing::error!("SIGUSR1: the configuration before stays in force");
+                }
+            }
+            Event::LookAtConfiguration => tried = program.reload_if_changed(tried),
+        }
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    reload: Signal,
+    /// Taken and ignored, so that it does not end the process.
+    hang_up: Signal,
+    upgrade: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            reload: signal(SignalKind::user_defined1())?,
+            hang_up: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn next(&mut self, pause: Option<Duration>) -> Event {
+        let pause = async {
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Event::Terminate,
+                _ = self.interrupt.recv() => return Event::Interrupt,
+                _ = self.quit.recv() => return Event::Quit,
+                _ = self.reload.recv() => return Event::Reload,
+                _ = self.hang_up.recv() => {}
+                _ = self.upgrade.recv() => {}
+                () = &mut pause => return Event::LookAtConfiguration,
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! `recvmmsg(2)`, `sendmmsg(2)` and `ip(7)`/`ipv6(7)` packet information.
+#![expect(unsafe_code, reason = "std has no batch calls; each block says what makes it sound")]
+
+use std::io;
+use std::mem::{MaybeUninit, size_of, zeroed};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+use super::{BATCH, REQUEST_SIZE};
+
+/// Room for one packet information message of either family, headers and alignment included.
+const CONTROL: usize = 64;
+
+/// A control buffer aligned as `cmsghdr` asks.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Control([u8; CONTROL]);
+
+/// Where a request came from and where it was sent to: all it takes to answer it.
+#[derive(Clone)]
+pub struct ReturnPath {
+    peer: libc::sockaddr_storage,
+    peer_length: libc::socklen_t,
+    control: Control,
+    control_length: usize,
+}
+
+impl ReturnPath {
+    /// Sends one response.
+    pub fn send(&self, socket: &UdpSocket, response: &[u8]) -> io::Result<()> {
+        let mut path = self.clone();
+        let mut iov = libc::iovec { iov_base: response.as_ptr().cast_mut().cast(), iov_len: response.len() };
+        let header = path.header(&mut iov);
+        // SAFETY: `header` points to `path` and `iov`, which outlive the call; sendmsg only reads through them.
+        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &header, 0) };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    fn header(&mut self, iov: *mut libc::iovec) -> libc::msghdr {
+        // SAFETY: all-zero is a valid msghdr (null pointers, zero lengths).
+        let mut header: libc::msghdr = unsafe { zeroed() };
+        header.msg_name = ptr::from_mut(&mut self.peer).cast();
+        header.msg_namelen = self.peer_length;
+        header.msg_iov = iov;
+        header.msg_iovlen = 1;
+        if self.control_length > 0 {
+            header.msg_control = ptr::from_mut(&mut self.control).cast();
+            header.msg_controllen = self.control_length as _;
+        }
+        header
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        // SAFETY: the kernel filled the storage with an address of the family it names, and sockaddr_storage is
+        // large enough and aligned for each.
+        unsafe {
+            match libc::c_int::from(self.peer.ss_family) {
+                libc::AF_INET => {
+                    let peer = &*ptr::from_ref(&self.peer).cast::<libc::sockaddr_in>();
+                    let address = Ipv4Addr::from(u32::from_be(peer.sin_addr.s_addr));
+                    Some(SocketAddr::new(address.into(), u16::from_be(peer.sin_port)))
+                }
+                libc::AF_INET6 => {
+                    let peer = &*ptr::from_ref(&self.peer).cast::<libc::sockaddr_in6>();
+                    let address = Ipv6Addr::from(peer.sin6_addr.s6_addr);
+                    Some(SocketAddr::new(address.to_canonical(), u16::from_be(peer.sin6_port)))
+                }
+                _ => None,
+            }
+        }
+    }
+
+    /// Finds the address that was asked, and makes the control buffer fit for the answer: the interface is cleared
+    /// unless the address is link-local, so that the answer takes the route the kernel chooses (RFC 3542 section 6.2).
+    fn local(&mut self, header: &libc::msghdr) -> Option<IpAddr> {
+        // SAFETY: the kernel wrote `msg_controllen` bytes of well-formed messages into `control`, to which `header` points; the CMSG
+        // macros stay within them, and the data of each is as large as its type says. It may be unaligned, hence
+        // read_unaligned and write_unaligned.
+        unsafe {
+            let mut message = libc::CMSG_FIRSTHDR(header);
+            while !message.is_null() {
+                let data = libc::CMSG_DATA(message);
+                match ((*message).cmsg_level, (*message).cmsg_type) {
+                    (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                        let mut info: libc::in_pktinfo = ptr::read_unaligned(data.cast());
+                        info.ipi_ifindex = 0;
+                        ptr::write_unaligned(data.cast(), info);
+                        return Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
+                    }
+                    (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                        let mut info: libc::in6_pktinfo = ptr::read_unaligned(data.cast());
+                        let address = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+                        if !address.is_unicast_link_local() {
+                            info.ipi6_ifindex = 0;
+                            ptr::write_unaligned(data.cast(), info);
+                        }
+                        return Some(address.to_canonical());
+                    }
+                    _ => message = libc::CMSG_NXTHDR(header, message),
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Asks the kernel to say which local address each datagram was sent to.
+pub fn want_local_address(socket: &UdpSocket, v6: bool) -> io::Result<()> {
+    let (level, option) = if v6 {
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_PKTINFO)
+    };
+    let on: libc::c_int = 1;
+    // SAFETY: the option value is an int that outlives the call, with its own size.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            ptr::from_ref(&on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Buffers for receiving and answering up to [`BATCH`] datagrams with two system calls.
+pub struct Batch {
+    paths: Box<[ReturnPath; BATCH]>,
+    locals: [Option<IpAddr>; BATCH],
+    requests: Box<[[u8; REQUEST_SIZE]; BATCH]>,
+    lengths: [usize; BATCH],
+    /// Responses that wait to be sent: index of the request and where the bytes stand.
+    queued: Vec<(usize, Range<usize>)>,
+}
+
+impl Batch {
+    /// Empty buffers.
+    pub fn new() -> Batch {
+        // SAFETY: all-zero is a valid sockaddr_storage (family AF_UNSPEC).
+        let peer = unsafe { MaybeUninit::<libc::sockaddr_storage>::zeroed().assume_init() };
+        let path = ReturnPath { peer, peer_length: 0, control: Control([0; CONTROL]), control_length: 0 };
+        Batch {
+            paths: vec![path; BATCH].try_into().unwrap_or_else(|_| unreachable!("the length is BATCH")),
+            locals: [None; BATCH],
+            requests: Box::new([[0; REQUEST_SIZE]; BATCH]),
+            lengths: [0; BATCH],
+            queued: Vec::with_capacity(BATCH),
+        }
+    }
+
+    /// Waits for at least one datagram and takes what is there. The socket's read time-out ends the wait with `WouldBlock`.
+    pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        // SAFETY: all-zero is a valid mmsghdr and iovec (null pointers, zero lengths).
+        let mut headers: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
+        // SAFETY: as above.
+        let mut iovs: [libc::iovec; BATCH] = unsafe { zeroed() };
+        for (((header, iov), request), path) in
+            headers.iter_mut().zip(&mut iovs).zip(self.requests.iter_mut()).zip(self.paths.iter_mut())
+        {
+            *iov = libc::iovec { iov_base: request.as_mut_ptr().cast(), iov_len: REQUEST_SIZE };
+            path.peer_length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            path.control_length = CONTROL;
+            header.msg_hdr = path.header(iov);
+        }
+        // SAFETY: each header points to buffers of its own that live as long as `self` and `iovs`, with their true sizes; recvmmsg
+        // writes within them.
+        let received = unsafe {
+            libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), BATCH as _, libc::MSG_WAITFORONE as _, ptr::null_mut())
+        };
+        if received < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let received = received as usize;
+        for index in 0..received {
+            let header = &headers[index];
+            let path = &mut self.paths[index];
+            self.lengths[index] = (header.msg_len as usize).min(REQUEST_SIZE);
+            path.peer_length = header.msg_hdr.msg_namelen;
+            path.control_length = header.msg_hdr.msg_controllen as usize;
+            self.locals[index] = path.local(&header.msg_hdr);
+        }
+        Ok(received)
+    }
+
+    /// The request with this index, who sent it, and the local address if the kernel was asked for it.
+    pub fn request(&self, index: usize) -> (&[u8], Option<SocketAddr>, Option<IpAddr>) {
+        (&self.requests[index][..self.lengths[index]], self.paths[index].peer(), self.locals[index])
+    }
+
+    /// How to answer the request with this index later.
+    pub fn return_path(&self, index: usize) -> ReturnPath {
+        self.paths[index].clone()
+    }
+
+    /// Queues a response to the request with this index; `response` is a range of the bytes given to [`Batch::send`].
+    pub fn queue(&mut self, index: usize, response: Range<usize>) {
+        self.queued.push((index, response));
+    }
+
+    /// Sends what was queued. Gives how many datagrams the kernel did not take: such an error is normal for UDP (a full
+    /// buffer, a peer that is gone) and concerns one datagram, never the others.
+    pub fn send(&mut self, socket: &UdpSocket, responses: &[u8]) -> usize {
+        let count = self.queued.len().min(BATCH);
+        if count == 0 {
+            return 0;
+        }
+        // SAFETY: all-zero is a valid mmsghdr and iovec (null pointers, zero lengths).
+        let mut headers: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
+        // SAFETY: as above.
+        let mut iovs: [libc::iovec; BATCH] = unsafe { zeroed() };
+        for (((index, range), header), iov) in self.queued.iter().zip(&mut headers).zip(&mut iovs) {
+            let response = &responses[range.clone()];
+            *iov = libc::iovec { iov_base: response.as_ptr().cast_mut().cast(), iov_len: response.len() };
+            header.msg_hdr = self.paths[*index].header(iov);
+        }
+        self.queued.clear();
+        let mut done = 0;
+        let mut failed = 0;
+        while done < count {
+            // SAFETY: headers[done..count] point to live buffers as set up above; sendmmsg only reads through them and
+            // writes msg_len.
+            let sent = unsafe {
+                libc::sendmmsg(socket.as_raw_fd(), headers[done..count].as_mut_ptr(), (count - done) as _, 0)
+            };
+            if sent > 0 {
+                done += sent as usize;
+            } else if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+                // The first one is at fault: step over it.
+                done += 1;
+                failed += 1;
+            }
+        }
+        failed
+    }
+}

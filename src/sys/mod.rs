@@ -1,0 +1,20 @@
+//! The system calls that std and tokio do not offer, behind a safe face: datagrams in batches, and the local address each was sent to.
+//!
+//! Linux has `recvmmsg`, `sendmmsg` and packet information; elsewhere [`portable`] does one datagram at a time, so that the
+//! project builds and its tests run, without the source address on wildcard sockets.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+pub use linux::{Batch, ReturnPath, want_local_address};
+
+#[cfg(not(target_os = "linux"))]
+mod portable;
+#[cfg(not(target_os = "linux"))]
+pub use portable::{Batch, ReturnPath, want_local_address};
+
+/// Most bytes of a request datagram. CoreDNS reads 512 (RFC 1035 section 4.2.1) and so do we: what is longer is cut, and
+/// answered with FORMERR.
+pub const REQUEST_SIZE: usize = 512;
+/// Datagrams taken per system call. Beyond some tens the cost per datagram no longer falls (kernel work dominates).
+pub const BATCH: usize = 32;

@@ -1,0 +1,69 @@
+//! One datagram at a time, with what std offers.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::Range;
+
+use super::REQUEST_SIZE;
+
+/// Where a request came from.
+#[derive(Clone)]
+pub struct ReturnPath(SocketAddr);
+
+impl ReturnPath {
+    /// Sends one response.
+    pub fn send(&self, socket: &UdpSocket, response: &[u8]) -> io::Result<()> {
+        socket.send_to(response, self.0).map(|_| ())
+    }
+}
+
+/// Not available here: a response leaves from the address that the system chooses.
+pub fn want_local_address(_socket: &UdpSocket, _v6: bool) -> io::Result<()> {
+    Ok(())
+}
+
+/// A buffer for one datagram.
+pub struct Batch {
+    request: [u8; REQUEST_SIZE],
+    length: usize,
+    peer: SocketAddr,
+    queued: Option<Range<usize>>,
+}
+
+impl Batch {
+    /// An empty buffer.
+    pub fn new() -> Batch {
+        let nowhere = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), 0);
+        Batch { request: [0; REQUEST_SIZE], length: 0, peer: nowhere, queued: None }
+    }
+
+    /// Waits for one datagram. The socket's read time-out ends the wait with `WouldBlock`.
+    pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        (self.length, self.peer) = socket.recv_from(&mut self.request)?;
+        Ok(1)
+    }
+
+    /// The request and who sent it.
+    pub fn request(&self, _index: usize) -> (&[u8], Option<SocketAddr>, Option<IpAddr>) {
+        let peer = SocketAddr::new(self.peer.ip().to_canonical(), self.peer.port());
+        (&self.request[..self.length], Some(peer), None)
+    }
+
+    /// How to answer the request later.
+    pub fn return_path(&self, _index: usize) -> ReturnPath {
+        ReturnPath(self.peer)
+    }
+
+    /// Queues the response.
+    pub fn queue(&mut self, _index: usize, response: Range<usize>) {
+        self.queued = Some(response);
+    }
+
+    /// Sends what was queued; gives how many datagrams the system did not take.
+    pub fn send(&mut self, socket: &UdpSocket, responses: &[u8]) -> usize {
+        match self.queued.take() {
+            Some(range) => usize::from(socket.send_to(&responses[range], self.peer).is_err()),
+            None => 0,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! A new configuration is built beside the old one and swapped in, or changes nothing.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use periplus::program::StartError;
+
+use crate::support::client::{answers, ask, question, udp};
+use crate::support::server::TestServer;
+
+fn with_address(address: &str) -> String {
+    format!(".:PORT {{\n    hosts {{\n        {address} name.test\n        ttl 60\n    }}\n}}\n")
+}
+
+#[test]
+fn a_changed_file_is_in_force_after_a_reload() {
+    let mut server = TestServer::start(&with_address("192.0.2.1"));
+    let address = server.address;
+    assert_eq!(answers(&ask(address, "name.test", 1)), ["name.test. 60 IN A 192.0.2.1"]);
+    server.write_corefile(&with_address("192.0.2.2"));
+    server.program().reload().expect("the file is good");
+    assert_eq!(answers(&ask(address, "name.test", 1)), ["name.test. 60 IN A 192.0.2.2"]);
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_says_where() {
+    let mut server = TestServer::start(&with_address("192.0.2.1"));
+    let address = server.address;
+    server.write_corefile(".:PORT {\n    hozts\n}\n");
+    let error = server.program().reload().expect_err("the file is bad");
+    assert!(matches!(error, StartError::Configuration(_)));
+    let text = error.to_string();
+    assert!(text.contains("Corefile:2:5") && text.contains("did you mean 'hosts'?"), "{text}");
+    assert_eq!(answers(&ask(address, "name.test", 1)), ["name.test. 60 IN A 192.0.2.1"]);
+    let metrics = server.program().metrics().expose();
+    assert!(metrics.contains("coredns_reload_failed_total 1\n"), "{metrics}");
+}
+
+#[test]
+fn a_port_that_is_taken_changes_nothing() {
+    let mut server = TestServer::start(&with_address("192.0.2.1"));
+    let address = server.address;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("a bound socket has an address").port();
+    server.write_corefile(&format!(".:{port} {{\n    bind 127.0.0.1\n    whoami\n}}\n"));
+    let error = server.program().reload().expect_err("the port is taken");
+    assert!(matches!(error, StartError::Listen(_)), "{error}");
+    assert_eq!(answers(&ask(address, "name.test", 1)), ["name.test. 60 IN A 192.0.2.1"]);
+}
+
+#[test]
+fn no_query_is_lost_while_reloading() {
+    let mut server = TestServer::start(&with_address("192.0.2.1"));
+    let address = server.address;
+    let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    assert!(udp(address, &question(1, "name.test", 1, None)).is_some(), "a query was lost");
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for round in 0..10 {
+            server.write_corefile(&with_address(&format!("192.0.2.{round}")));
+            server.program().reload().expect("the file is good");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(asked.load(Ordering::Relaxed) > 0);
+}
+
+#[test]
+fn a_listener_that_is_gone_is_closed_and_a_new_one_is_opened() {
+    let mut server = TestServer::start(&with_address("192.0.2.1"));
+    let old = server.address;
+    let port = crate::support::server::free_port();
+    server.write_corefile(&format!(".:{port} {{\n    hosts {{\n        192.0.2.9 name.test\n    }}\n}}\n"));
+    server.program().reload().expect("the file is good");
+    let new = std::net::SocketAddr::new(old.ip(), port);
+    assert_eq!(answers(&ask(new, "name.test", 1)), ["name.test. 3600 IN A 192.0.2.9"]);
+    assert!(std::net::TcpStream::connect(old).is_err(), "nobody listens there any more");
+}

@@ -1,0 +1,4 @@
+//! What the end-to-end tests share.
+
+pub(crate) mod client;
+pub(crate) mod server;

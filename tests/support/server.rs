@@ -1,0 +1,107 @@
+//! The program in this process, on ports of its own.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use periplus::program::{Options, Program, StartError};
+use periplus::source::Source;
+use periplus_core::output::Output;
+
+/// A running server and the directory that its configuration lies in.
+pub(crate) struct TestServer {
+    program: Option<Program>,
+    pub(crate) address: SocketAddr,
+    pub(crate) directory: tempfile::TempDir,
+}
+
+/// A port that is free for UDP and TCP on all loopback addresses at the moment.
+pub(crate) fn free_port() -> u16 {
+    for _ in 0..100 {
+        let Ok(tcp) = TcpListener::bind("127.0.0.1:0") else { continue };
+        let port = tcp.local_addr().expect("a bound socket has an address").port();
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port in 100 tries");
+}
+
+impl TestServer {
+    /// Starts a Corefile. `PORT` in it stands for a free DNS port, `DIR` for a directory of its own, and `HTTP0` to `HTTP9` for free TCP ports.
+    pub(crate) fn start(corefile: &str) -> TestServer {
+        TestServer::with_files(corefile, &[])
+    }
+
+    /// The same with files in the directory.
+    pub(crate) fn with_files(corefile: &str, files: &[(&str, &str)]) -> TestServer {
+        TestServer::try_start(corefile, files).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, for configurations that may be refused.
+    pub(crate) fn try_start(corefile: &str, files: &[(&str, &str)]) -> Result<TestServer, StartError> {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        for (name, content) in files {
+            std::fs::write(directory.path().join(name), content).expect("a file can be written");
+        }
+        let port = free_port();
+        let text = fill_in(corefile, port, &directory.path().to_string_lossy());
+        let path = directory.path().join("Corefile");
+        std::fs::write(&path, text).expect("the Corefile can be written");
+        let program = start(Source::File(path), port)?;
+        let address = program
+            .dns_addresses()
+            .first()
+            .map_or(SocketAddr::from(([127, 0, 0, 1], port)), |(_, local)| SocketAddr::from(([127, 0, 0, 1], local.port())));
+        Ok(TestServer { program: Some(program), address, directory })
+    }
+
+    /// The running program.
+    pub(crate) fn program(&mut self) -> &mut Program {
+        self.program.as_mut().expect("the program runs until the test ends")
+    }
+
+    /// The Corefile, to change it.
+    pub(crate) fn corefile(&self) -> PathBuf {
+        self.directory.path().join("Corefile")
+    }
+
+    /// Writes another Corefile over it; `PORT` and `DIR` are filled in as at the start.
+    pub(crate) fn write_corefile(&self, text: &str) {
+        let text = fill_in(text, self.address.port(), &self.directory.path().to_string_lossy());
+        std::fs::write(self.corefile(), text).expect("the Corefile can be written");
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if let Some(mut program) = self.program.take() {
+            program.close();
+        }
+    }
+}
+
+/// Starts any source with one worker.
+pub(crate) fn start(source: Source, port: u16) -> Result<Program, StartError> {
+    let output = Output::new(std::io::sink());
+    Program::start(Options {
+        plugins: periplus_plugins::ORDER,
+        source,
+        default_port: port,
+        workers: Some(1),
+        grace: Duration::from_secs(5),
+        output: Arc::clone(&output),
+    })
+}
+
+fn fill_in(corefile: &str, port: u16, directory: &str) -> String {
+    let mut text = corefile.replace("PORT", &port.to_string()).replace("DIR", directory);
+    for index in 0..10 {
+        let name = format!("HTTP{index}");
+        if text.contains(&name) {
+            text = text.replace(&name, &free_port().to_string());
+        }
+    }
+    text
+}
