@@ -1,4 +1,4 @@
-//! Names that do not depend on services: apex, trees, namespaces, versions; synchronisation and fallthrough.
+//! Names that do not depend on services: apex, trees, namespaces, versions; first lists and fallthrough.
 
 use periplus_core::zone::{Fallthrough, Zones};
 
