@@ -1,7 +1,10 @@
 //! End to end: the real program in this process, over real sockets on loopback.
 
+#![expect(unreachable_pub, reason = "a test binary has nobody outside to reach for its items")]
+
 mod support;
 
+mod cluster;
 mod folders;
 mod messages;
 mod readme;
