@@ -122,7 +122,7 @@ fn start(plugins: &'static [PluginKind], serve_with: Serve) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if serve_with.plugins {
-        let mut names: Vec<String> = plugins.iter().map(|kind| format!("dns.{}", kind.name)).collect();
+        let mut names: Vec<&str> = plugins.iter().map(|kind| kind.name).collect();
         names.sort();
         println!("{}\n", names.join("\n"));
         return ExitCode::SUCCESS;

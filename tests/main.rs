@@ -5,8 +5,10 @@
 mod support;
 
 mod cluster;
+mod command_line;
 mod folders;
 mod messages;
+mod parity;
 mod readme;
 mod reload;
 mod tcp;

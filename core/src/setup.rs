@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::corefile::{Diagnostics, Directive, Key, Scheme};
+use crate::corefile::{Diagnostic, Diagnostics, Directive, Key, Scheme, Word, shown};
 use crate::metrics::Registry;
 use crate::name::Name;
 use crate::output::Output;
@@ -253,6 +253,14 @@ impl HttpAddress {
         Some(HttpAddress { host: host.to_owned(), port: port.parse().ok().filter(|_| known)? })
     }
 
+    /// Reads a word of a directive.
+    pub fn read(word: &Word) -> Result<HttpAddress, Diagnostic> {
+        HttpAddress::parse(&word.text).ok_or_else(|| {
+            word.error(format!("'{}' is not an address to listen on", shown(&word.text)))
+                .with_help("write host:port, [v6]:port or :port; the host is an IP address or localhost")
+        })
+    }
+
     /// The address to bind.
     pub fn socket_address(&self) -> SocketAddr {
         let host = match self.host.as_str() {
@@ -282,6 +290,7 @@ pub struct ReloadInterval {
 #[derive(Default)]
 pub struct Readiness {
     checks: Mutex<Vec<(&'static str, ReadinessCheck)>>,
+    continuous: AtomicBool,
     stopping: AtomicBool,
 }
 
@@ -316,6 +325,16 @@ impl Readiness {
     /// All checks, in the order of setup.
     pub fn checks(&self) -> Vec<(&'static str, ReadinessCheck)> {
         self.lock().clone()
+    }
+
+    /// Whether a plugin that was ready once is asked again (`ready { monitor }`). One setting per instance: the last one made counts.
+    pub fn set_continuous(&self, continuous: bool) {
+        self.continuous.store(continuous, Ordering::Relaxed);
+    }
+
+    /// See [`Readiness::set_continuous`].
+    pub fn is_continuous(&self) -> bool {
+        self.continuous.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, ReadinessCheck)>> {

@@ -1,6 +1,8 @@
 //! What the tests of all plugins share: a query, a server around some plugins, and the answer as lines of text.
 #![allow(dead_code, reason = "no plugin's tests use all of it")]
 
+pub(crate) mod replies;
+
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};

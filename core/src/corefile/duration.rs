@@ -76,6 +76,20 @@ pub fn format_go_duration(duration: Duration) -> String {
     text + unit
 }
 
+/// A duration as Go prints it, such as `5m0s` or `1h0m0.5s`: for texts that are CoreDNS's.
+pub fn print_go_duration(duration: Duration) -> String {
+    let (minutes, seconds) = (duration.as_secs() / 60, duration.as_secs() % 60);
+    if minutes == 0 {
+        return format_go_duration(duration).replace("us", "\u{b5}s");
+    }
+    let fraction = format!("{seconds}.{:09}", duration.subsec_nanos());
+    let seconds = fraction.trim_end_matches('0').trim_end_matches('.');
+    match minutes / 60 {
+        0 => format!("{minutes}m{seconds}s"),
+        hours => format!("{hours}h{}m{seconds}s", minutes % 60),
+    }
+}
+
 /// A decimal number: an integer part and a fraction of `numerator / scale`.
 struct Number {
     whole: u64,

@@ -50,7 +50,7 @@ mod words;
 
 pub use arguments::{fallthrough, only_once, zones};
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity, shown};
-pub use duration::{DurationError, format_go_duration, parse_go_duration};
+pub use duration::{DurationError, format_go_duration, parse_go_duration, print_go_duration};
 pub use fingerprint::Fingerprint;
 pub use keys::{DEFAULT_PORT, Key, Scheme, ZoneError, normalize_zone, parse_key};
 pub use loader::{Failed, Inputs, Loader, MAX_FILE_BYTES, load, parse};

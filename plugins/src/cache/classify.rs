@@ -67,7 +67,8 @@ impl Verdict {
         if settings.prefer_positive {
             return self.kind == ReplyKind::NoError && self.answering;
         }
-        let unknown = matches!(self.kind, ReplyKind::OtherError | ReplyKind::Meta | ReplyKind::Update);
+        let unknown =
+            matches!(self.kind, ReplyKind::OtherError | ReplyKind::Meta | ReplyKind::Update);
         !unknown && matches!(reply.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
     }
 }
@@ -116,8 +117,10 @@ enum Alias<'a> {
 
 fn alias(answer: &Section, at_name: impl Fn(&Entry) -> bool) -> Alias<'_> {
     let mut found = Alias::No;
-    for entry in answer.iter().filter(|entry| entry.rtype() == RecordType::CNAME && at_name(entry)) {
-        for target in entry.set.rdata().filter_map(|rdata| record::target(RecordType::CNAME, rdata)) {
+    for entry in answer.iter().filter(|entry| entry.rtype() == RecordType::CNAME && at_name(entry))
+    {
+        for target in entry.set.rdata().filter_map(|rdata| record::target(RecordType::CNAME, rdata))
+        {
             match found {
                 Alias::Of(other) if !other.eq_ignore_case(target) => return Alias::Ambiguous,
                 _ => found = Alias::Of(target),

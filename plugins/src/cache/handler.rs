@@ -80,8 +80,7 @@ impl Plugin for Cache {
                     let remaining = u32::try_from(item.remaining(now)).unwrap_or(0);
                     if remaining > 0 {
                         shared.prefetch_if_popular(item, query, next, server);
-                        let ttl = if shared.settings.keep_ttl { item.ttl } else { remaining };
-                        return item.reply(query, ttl).into();
+                        return item.reply(query, shared.ttl_to_send(item, remaining)).into();
                     }
                     Some(Arc::clone(item))
                 }
@@ -177,11 +176,29 @@ impl Shared {
     ) -> Outcome {
         let (shared, query, next) = (Arc::clone(self), query.clone(), next.to_owned());
         Outcome::later(async move {
-            match fit(waiter.landing().await, &query) {
-                Some(answer) => answer,
-                None => shared.miss(&query, next.borrow(), server, joins).wait().await,
+            if let Some(answer) = fit(waiter.landing().await, &query) {
+                return answer;
             }
+            // Somebody else who waited may have asked and been answered already.
+            if let Some(reply) = shared.fresh_reply(&query) {
+                return reply.into();
+            }
+            shared.miss(&query, next.borrow(), server, joins).wait().await
         })
+    }
+
+    /// The reply from an item that is fresh after something was waited for.
+    fn fresh_reply(&self, query: &Query) -> Option<Reply> {
+        let now = (self.clock)();
+        let view = self.store.view();
+        let (item, _) = self.find(&view, self.store.question(query), now)?;
+        let remaining = u32::try_from(item.remaining(now)).ok().filter(|ttl| *ttl > 0)?;
+        Some(item.reply(query, self.ttl_to_send(item, remaining)))
+    }
+
+    /// The TTL to send for a fresh item.
+    fn ttl_to_send(&self, item: &Item, remaining: u32) -> u32 {
+        if self.settings.keep_ttl { item.ttl } else { remaining }
     }
 
     /// What becomes of an answer that is only passed on.

@@ -68,8 +68,7 @@ impl Item {
     /// Whether it may be used: fresh, or overdue by less than `stale_for`.
     pub(super) fn is_usable(&self, now: Instant, stale_for: Option<Duration>) -> bool {
         let remaining = self.remaining(now);
-        remaining > 0
-            || stale_for.is_some_and(|window| remaining.unsigned_abs() < window.as_secs())
+        remaining > 0 || stale_for.is_some_and(|window| remaining.unsigned_abs() < window.as_secs())
     }
 
     /// The reply to a query with every TTL set to `ttl`.
@@ -98,7 +97,8 @@ impl Item {
 
     /// Starts a refresh unless one is under way, or one has failed less than the recheck time ago.
     pub(super) fn begin_refresh(&self, now: Instant, recheck: Duration) -> bool {
-        let waits = !recheck.is_zero() && self.since_stored(now) < self.refresh.retry_after.load(Relaxed);
+        let waits =
+            !recheck.is_zero() && self.since_stored(now) < self.refresh.retry_after.load(Relaxed);
         !waits && !self.refresh.running.swap(true, Relaxed)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use periplus_core::codes::{Rcode, flags};
-use periplus_core::plugin::{Next, OwnedNext, Outcome};
+use periplus_core::plugin::{Next, Outcome, OwnedNext};
 use periplus_core::query::{Query, Transport};
 use periplus_core::reply::{Answer, ExtendedError, Reply};
 

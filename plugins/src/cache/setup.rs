@@ -45,11 +45,11 @@ pub(super) struct Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     /// `CAPACITY`, in entries.
-    capacity: usize,
+    pub(super) capacity: usize,
     /// The longest TTL, in seconds.
-    max: u32,
+    pub(super) max: u32,
     /// The shortest TTL, in seconds; a longest below it wins.
-    min: u32,
+    pub(super) min: u32,
 }
 
 impl Limits {
@@ -104,6 +104,8 @@ const MAX_TTL: u32 = 3600;
 const MIN_TTL: u32 = 5;
 /// Entries per side.
 const CAPACITY: usize = 10_000;
+/// More entries than this fit no memory.
+const MOST_CAPACITY: usize = i32::MAX as usize;
 /// CoreDNS has 256 shards of at least 4 entries.
 const LEAST_CAPACITY: usize = 1024;
 /// An entry of one address takes about 500 bytes here, one of a signed answer two to four thousand.
@@ -147,28 +149,24 @@ impl Settings {
         directive: &Directive,
         zones_or_own: impl FnOnce(Vec<periplus_core::name::Name>) -> Zones,
     ) -> Result<Settings, Diagnostics> {
-        let mut errors = Diagnostics::default();
+        let mut errors = Diagnostics::new();
         let mut arguments = directive.arguments.as_slice();
         let mut settings = Settings::new(Zones::default());
         if let Some((first, rest)) = arguments.split_first()
             && first.text.parse::<i128>().is_ok()
         {
             arguments = rest;
-            match max_ttl(first) {
-                Ok(ttl) => (settings.success.max, settings.denial.max) = (ttl, ttl),
-                Err(error) => errors.push(error),
+            if let Some(ttl) = errors.take(max_ttl(first)) {
+                (settings.success.max, settings.denial.max) = (ttl, ttl);
             }
         }
         settings.zones = zones_or_own(corefile::zones(arguments));
         let mut policy = None;
         for line in directive.lines() {
-            let read = match line.name.text.as_str() {
+            errors.take(match line.name.text.as_str() {
                 "serve_stale_policy" => settings.read_policy(line, policy.replace(line).is_some()),
                 _ => settings.read_option(line),
-            };
-            if let Err(error) = read {
-                errors.push(error);
-            }
+            });
         }
         if let Some(policy) = policy
             && settings.stale.is_none()
@@ -182,7 +180,7 @@ impl Settings {
             );
         }
         settings.never = intersection(&settings.disabled[0], &settings.disabled[1]);
-        if errors.is_empty() { Ok(settings) } else { Err(errors) }
+        errors.into_result(settings)
     }
 
     /// Whether one side keeps nothing for a name.
@@ -222,11 +220,11 @@ impl Settings {
                 let mut words = line.words();
                 let word = words.required("a duration")?;
                 words.end()?;
-                self.servfail = duration(word)?;
+                self.servfail = word.duration()?;
                 if self.servfail > FIVE_MINUTES {
                     return Err(word
                         .error("caching SERVFAIL responses over 5 minutes is not permitted")
-                        .with_help("allowed here: 0s to 5m (RFC 2308 section 7.1)"));
+                        .with_note("allowed here: 0s to 5m (RFC 2308 section 7.1)"));
                 }
             }
             "disable" => {
@@ -251,7 +249,7 @@ impl Settings {
         words.end()?;
         if !policy.text.eq_ignore_ascii_case("prefer_positive") {
             let message = format!("invalid serve_stale_policy: {}", policy.text);
-            return Err(policy.error(message).with_help("allowed here: prefer_positive"));
+            return Err(policy.error(message).with_note("allowed here: prefer_positive"));
         }
         self.prefer_positive = true;
         line.no_body()
@@ -272,7 +270,7 @@ fn intersection(one: &Zones, other: &Zones) -> Zones {
 fn read_limits(line: &Line, mut limits: Limits) -> Result<Limits, Diagnostic> {
     let mut words = line.words();
     let capacity = words.required("a capacity in entries")?;
-    limits.capacity = integer(capacity, "a capacity", 0, i64::from(i32::MAX))?;
+    limits.capacity = capacity.parse_integer("a capacity", 0..=MOST_CAPACITY)?;
     if let Some(ttl) = words.next() {
         limits.max = max_ttl(ttl)?;
     }
@@ -282,7 +280,7 @@ fn read_limits(line: &Line, mut limits: Limits) -> Result<Limits, Diagnostic> {
                 let message = format!("cache min TTL can not be negative: {number}");
                 return Err(ttl.error(message).with_help("write seconds from 0 on"));
             }
-            _ => integer(ttl, "a TTL in seconds", 0, i64::from(LONGEST_TTL))?,
+            _ => ttl.parse_integer("a TTL in seconds", 0..=LONGEST_TTL)?,
         };
     }
     Ok(limits)
@@ -294,7 +292,7 @@ fn max_ttl(word: &Word) -> Result<u32, Diagnostic> {
             let message = format!("cache TTL can not be zero or negative: {number}");
             Err(word.error(message).with_help("write seconds from 1 on"))
         }
-        _ => integer(word, "a TTL in seconds", 1, i64::from(LONGEST_TTL)),
+        _ => word.parse_integer("a TTL in seconds", 1..=LONGEST_TTL),
     }
 }
 
@@ -306,10 +304,10 @@ fn read_prefetch(line: &Line) -> Result<Option<Prefetch>, Diagnostic> {
         let message = format!("prefetch amount should be positive: {}", word.text);
         return Err(word.error(message).with_help("0 turns prefetching off"));
     }
-    let amount = integer(word, "a number of queries", 0, i64::from(u32::MAX))?;
+    let amount = word.parse_integer("a number of queries", 0..=u32::MAX)?;
     let mut prefetch = Prefetch { amount, window: Duration::from_secs(60), percentage: 10 };
     if let Some(word) = words.next() {
-        prefetch.window = duration(word)?;
+        prefetch.window = word.duration()?;
     }
     if let Some(word) = words.next() {
         prefetch.percentage = percentage(word)?;
@@ -344,15 +342,15 @@ fn read_stale(line: &Line) -> Result<Stale, Diagnostic> {
         recheck: Duration::ZERO,
     };
     if let Some(word) = words.next() {
-        stale.window = duration(word)?;
+        stale.window = word.duration()?;
     }
     if let Some(word) = words.next() {
         stale.mode = match word.text.to_ascii_lowercase().as_str() {
             "immediate" => StaleMode::Immediate,
-            "verify" => StaleMode::Verify(words.next().map_or(Ok(Duration::ZERO), duration)?),
+            "verify" => StaleMode::Verify(words.next().map_or(Ok(Duration::ZERO), Word::duration)?),
             mode => {
                 let message = format!("invalid value for serve_stale refresh mode: {mode}");
-                return Err(word.error(message).with_help("allowed here: immediate, verify"));
+                return Err(word.error(message).with_note("allowed here: immediate, verify"));
             }
         };
     }
@@ -360,11 +358,11 @@ fn read_stale(line: &Line) -> Result<Stale, Diagnostic> {
         stale.ttl = stale_ttl(word)?;
     }
     if let Some(word) = words.next() {
-        stale.recheck = duration(word)?;
+        stale.recheck = word.duration()?;
         if stale.recheck > FIVE_MINUTES {
             return Err(word
                 .error("serve_stale failure recheck cannot exceed 5 minutes")
-                .with_help("allowed here: 0s to 5m (RFC 8767 section 5)"));
+                .with_note("allowed here: 0s to 5m (RFC 8767 section 5)"));
         }
     }
     words.end()?;
@@ -372,13 +370,13 @@ fn read_stale(line: &Line) -> Result<Stale, Diagnostic> {
 }
 
 fn stale_ttl(word: &Word) -> Result<u32, Diagnostic> {
-    let ttl = duration(word)?;
+    let ttl = word.duration()?;
     if ttl.subsec_nanos() != 0 {
         return Err(word.error("serve_stale response TTL must be a whole number of seconds"));
     }
     u32::try_from(ttl.as_secs()).map_err(|_| {
         word.error("serve_stale response TTL exceeds the DNS TTL range")
-            .with_help(format!("allowed here: 0s to {}s", u32::MAX))
+            .with_note(format!("allowed here: 0s to {}s", u32::MAX))
     })
 }
 
@@ -400,22 +398,4 @@ fn read_disable(line: &Line) -> Result<(Side, Zones), Diagnostic> {
     let zones = corefile::zones(words);
     let zones = if zones.is_empty() { vec![NameRef::ROOT.to_name()] } else { zones };
     Ok((side, Zones::new(zones)))
-}
-
-fn duration(word: &Word) -> Result<Duration, Diagnostic> {
-    word.as_duration(Duration::ZERO..=Duration::MAX)
-}
-
-/// A whole number in a range.
-fn integer<T: TryFrom<i64>>(
-    word: &Word,
-    what: &str,
-    least: i64,
-    most: i64,
-) -> Result<T, Diagnostic> {
-    let number = word.text.parse::<i64>().ok().filter(|number| (least..=most).contains(number));
-    number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
-        word.error(format!("'{}' is not {what}", word.text))
-            .with_help(format!("allowed here: {least} to {most}"))
-    })
 }

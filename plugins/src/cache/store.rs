@@ -126,8 +126,14 @@ impl Store {
             Some(old) => old.slot,
             None => ring.free_slot(),
         };
-        let key = Key { hash: key.hash(), name: question.name.to_name(), details: question.details, side };
-        let node = Arc::new(Node { key: key.clone(), slot, bytes, seen: AtomicBool::new(false), item });
+        let key = Key {
+            hash: key.hash(),
+            name: question.name.to_name(),
+            details: question.details,
+            side,
+        };
+        let node =
+            Arc::new(Node { key: key.clone(), slot, bytes, seen: AtomicBool::new(false), item });
         ring.put(&node);
         map.insert(key, node);
         for _ in 0..SWEEP {
@@ -301,6 +307,14 @@ impl Question<'_> {
     /// A copy that owns its name.
     pub(super) fn to_owned(self) -> OwnedQuestion {
         OwnedQuestion { hash: self.hash, name: self.name.to_name(), details: self.details }
+    }
+}
+
+#[cfg(test)]
+impl Question<'_> {
+    /// Whether both are the same question.
+    pub(super) fn is(self, other: Question<'_>) -> bool {
+        self.equivalent(&other.to_owned())
     }
 }
 

@@ -1,12 +1,15 @@
-//! Placeholder.
+//! `errors`: tells the operator why queries failed, one line each or consolidated.
+//!
+//! ```text
+//! answer with a cause -> first pattern that matches? -- none --> line at once
+//!                                        \-> count; the first of a period wakes the task
+//! task: sleeps until a period ends (or the instance) -> "N errors like ... occurred in last D"
+//! ```
 
-use std::sync::Arc;
+mod consolidate;
+mod handler;
+mod setup;
+#[cfg(test)]
+mod tests;
 
-use periplus_core::corefile::Diagnostics;
-use periplus_core::plugin::Plugin;
-use periplus_core::setup::Setup;
-
-/// Placeholder.
-pub fn setup(_setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
-    Ok(None)
-}
+pub use setup::setup;

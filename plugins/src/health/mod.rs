@@ -1,12 +1,8 @@
-//! Placeholder.
+//! `health`: a page that says that the process lives, a check of that page from within, and the time to go on after SIGTERM.
 
-use std::sync::Arc;
+mod self_check;
+mod setup;
+#[cfg(test)]
+mod tests;
 
-use periplus_core::corefile::Diagnostics;
-use periplus_core::plugin::Plugin;
-use periplus_core::setup::Setup;
-
-/// Placeholder.
-pub fn setup(_setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
-    Ok(None)
-}
+pub use setup::setup;

@@ -1,12 +1,18 @@
-//! Placeholder.
+//! `hosts`: answers from a hosts file and from entries in the Corefile.
+//!
+//! ```text
+//! file   -> entries \
+//!                     >- table: name -> record sets ready to send, address -> PTR set     swapped whole at each reload
+//! inline -> entries /
+//! query  -> one look-up for the name, one more for the wildcard above it
+//! ```
 
-use std::sync::Arc;
+mod entries;
+mod file;
+mod handler;
+mod setup;
+mod table;
+#[cfg(test)]
+mod tests;
 
-use periplus_core::corefile::Diagnostics;
-use periplus_core::plugin::Plugin;
-use periplus_core::setup::Setup;
-
-/// Placeholder.
-pub fn setup(_setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
-    Ok(None)
-}
+pub use setup::setup;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use periplus_core::corefile::{Diagnostic, Diagnostics, Directive, only_once, unknown_property};
+use periplus_core::corefile::{Diagnostics, Directive, only_once, unknown_property};
 use periplus_core::metrics::Registry;
 use periplus_core::plugin::Plugin;
 use periplus_core::setup::{BlockConfig, HttpAddress, Instance, ListenAddress, PageContent, Setup};
@@ -50,20 +50,19 @@ pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnosti
 }
 
 fn parse(directive: &Directive) -> Result<HttpAddress, Diagnostics> {
-    let mut errors = Diagnostics::default();
+    let mut errors = Diagnostics::new();
     let mut words = directive.words();
     let mut address = HttpAddress::parse(DEFAULT_ADDRESS).expect("the default is an address");
     if let Some(word) = words.next() {
-        match HttpAddress::parse(&word.text) {
-            Some(given) => address = given,
-            None => errors.push(not_an_address(word)),
-        }
+        address = errors.take(HttpAddress::read(word)).unwrap_or(address);
     }
-    words.end()?;
+    errors.take(words.end());
     for line in directive.lines() {
         match line.name.text.as_str() {
             // What it adds in CoreDNS is about the Go runtime.
-            "runtime_metrics" => line.no_arguments()?,
+            "runtime_metrics" => {
+                errors.take(line.no_arguments());
+            }
             "tls" => errors.push(
                 line.name
                     .error("'tls' is not supported yet: /metrics is served over plain HTTP")
@@ -74,12 +73,7 @@ fn parse(directive: &Directive) -> Result<HttpAddress, Diagnostics> {
             _ => errors.push(unknown_property(&line.name, &["runtime_metrics"])),
         }
     }
-    if errors.has_errors() { Err(errors) } else { Ok(address) }
-}
-
-fn not_an_address(word: &periplus_core::corefile::Word) -> Diagnostic {
-    word.error(format!("'{}' is not an address to listen on", word.text))
-        .with_help("write host:port, [v6]:port or :port; the host is an IP address or localhost")
+    errors.into_result(address)
 }
 
 /// Blocks that name the same address share its page: there is one registry.

@@ -1,12 +1,8 @@
-//! Placeholder.
+//! `ready`: a page that says whether queries can be sent here.
 
-use std::sync::Arc;
+mod page;
+mod setup;
+#[cfg(test)]
+mod tests;
 
-use periplus_core::corefile::Diagnostics;
-use periplus_core::plugin::Plugin;
-use periplus_core::setup::Setup;
-
-/// Placeholder.
-pub fn setup(_setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
-    Ok(None)
-}
+pub use setup::setup;

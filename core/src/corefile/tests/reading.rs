@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::parse;
 use crate::corefile::{
     Corefile, Diagnostic, DurationError, Line, format_go_duration, parse_go_duration,
+    print_go_duration,
 };
 
 fn directive(text: &str) -> Corefile {
@@ -240,5 +241,23 @@ fn durations_are_written_briefly() {
     ];
     for (nanoseconds, expected) in cases {
         assert_eq!(format_go_duration(Duration::from_nanos(nanoseconds)), expected);
+    }
+}
+
+#[test]
+fn texts_of_coredns_keep_the_way_go_prints_durations() {
+    let cases = [
+        (0, "0s"),
+        (1_500, "1.5\u{b5}s"),
+        (20_000_000, "20ms"),
+        (59_500_000_000, "59.5s"),
+        (60_000_000_000, "1m0s"),
+        (300_500_000_000, "5m0.5s"),
+        (3_600_000_000_000, "1h0m0s"),
+        (5_400_010_000_000, "1h30m0.01s"),
+        (370_000_000_000_000, "102h46m40s"),
+    ];
+    for (nanoseconds, expected) in cases {
+        assert_eq!(print_go_duration(Duration::from_nanos(nanoseconds)), expected);
     }
 }

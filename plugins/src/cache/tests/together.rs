@@ -1,0 +1,142 @@
+//! Many who ask the same at the same time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use periplus_core::codes::{RecordType, flags};
+use periplus_core::plugin::{Later, Outcome};
+use periplus_core::query::{Query, Transport};
+use periplus_core::reply::{Answer, Failure};
+use tokio::sync::Semaphore;
+
+use super::{POSITIVE, World, changed, with_edns};
+use crate::testing::{RUNTIME, lines, replies::reply};
+
+/// A world whose source answers once for each permit.
+fn gated(script: impl Fn(&Query) -> Answer + Send + Sync + 'static) -> (World, Arc<Semaphore>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let script = Arc::new(script);
+    let world = World::new("cache", {
+        let gate = Arc::clone(&gate);
+        move |query| {
+            let (gate, query, script) = (Arc::clone(&gate), query.clone(), Arc::clone(&script));
+            Outcome::later(async move {
+                gate.acquire().await.expect("the gate is never closed").forget();
+                script(&query)
+            })
+        }
+    });
+    (world, gate)
+}
+
+fn begin(world: &World, query: &Query) -> Later {
+    let _context = RUNTIME.enter();
+    match world.server.dispatch(query) {
+        Outcome::Later(future) => future,
+        Outcome::Now(answer) => panic!("answered at once: {answer:?}"),
+    }
+}
+
+fn finish(futures: Vec<Later>) -> Vec<Answer> {
+    let all = async { tokio::time::timeout(Duration::from_secs(30), join_all(futures)).await };
+    RUNTIME.block_on(all).expect("nobody is left behind")
+}
+
+#[test]
+fn ten_thousand_same_questions_are_one_upstream() {
+    let (world, gate) = gated(|query| reply(query, POSITIVE).into());
+    let queries: Vec<Query> = (0..10_000)
+        .map(|index| {
+            let spelled = if index % 2 == 0 { "example.org." } else { "EXAMPLE.ORG." };
+            let mut query = world.query(spelled, RecordType::A);
+            query.id = index;
+            query.flags = if index % 3 == 0 { flags::RD } else { 0 };
+            if index % 5 == 0 { with_edns(query, false) } else { query }
+        })
+        .collect();
+    let futures: Vec<Later> = queries.iter().map(|query| begin(&world, query)).collect();
+    assert_eq!(world.asked(), 1);
+    gate.add_permits(1);
+    for (query, answer) in queries.iter().zip(finish(futures)) {
+        let rd = if query.has(flags::RD) { " rd" } else { "" };
+        let name = query.spelled();
+        let expected = [format!("NOERROR qr{rd} ra"), format!("answer: {name} 300 IN A 192.0.2.1")];
+        assert_eq!(lines(query, &answer), expected);
+    }
+    assert_eq!(world.asked(), 1);
+    assert_eq!(world.metric("coredns_cache_misses_total", None), 10_000.0);
+    assert_eq!(world.metric("coredns_cache_entries", Some("success")), 1.0);
+}
+
+#[test]
+fn a_failure_is_shared() {
+    let (world, gate) = gated(|_| Failure::servfail("scripted", "unreachable").into());
+    let query = world.query("example.org.", RecordType::A);
+    let futures = (0..5).map(|_| begin(&world, &query)).collect();
+    gate.add_permits(1);
+    for answer in finish(futures) {
+        assert!(matches!(&answer, Answer::Failure(failure) if failure.cause.is_some()));
+    }
+    assert_eq!(world.asked(), 1);
+}
+
+#[test]
+fn whoever_waited_for_a_client_that_went_away_asks_for_itself() {
+    let (world, gate) = gated(|query| reply(query, POSITIVE).into());
+    let query = world.query("example.org.", RecordType::A);
+    for _ in 0..10 {
+        let leader = begin(&world, &query);
+        let waiting: Vec<Later> = (0..3).map(|_| begin(&world, &query)).collect();
+        let before = world.asked();
+        drop(leader);
+        gate.add_permits(1);
+        for answer in finish(waiting) {
+            assert_eq!(lines(&query, &answer)[1], "answer: example.org. 300 IN A 192.0.2.1");
+        }
+        assert_eq!(world.asked(), before + 1, "one of them led the others");
+        world.pass(300);
+        // Each round begins with nothing kept.
+        world
+            .shared
+            .store
+            .remove(world.shared.store.question(&query), super::super::store::Side::Success);
+    }
+}
+
+#[test]
+fn a_reply_cut_for_one_client_is_not_given_to_one_who_can_take_more() {
+    let (world, gate) = gated(|query| {
+        let mut reply = reply(query, POSITIVE);
+        reply.set(flags::TC, query.transport == Transport::Udp);
+        reply.into()
+    });
+    let over_udp = world.query("example.org.", RecordType::A);
+    let over_tcp = changed(over_udp.clone(), |query| query.transport = Transport::Tcp);
+    let futures =
+        vec![begin(&world, &over_udp), begin(&world, &over_udp), begin(&world, &over_tcp)];
+    gate.add_permits(2);
+    let cut: Vec<bool> = finish(futures)
+        .iter()
+        .map(|answer| answer.reply().expect("a reply").has(flags::TC))
+        .collect();
+    assert_eq!(cut, [true, true, false]);
+    assert_eq!(world.asked(), 2);
+}
+
+#[test]
+fn different_questions_do_not_wait_for_each_other() {
+    let (world, gate) = gated(|query| reply(query, POSITIVE).into());
+    let queries = [
+        world.query("example.org.", RecordType::A),
+        world.query("example.org.", RecordType::AAAA),
+        world.query("www.example.org.", RecordType::A),
+        with_edns(world.query("example.org.", RecordType::A), true),
+        // A lookup that a plugin makes might wait for itself.
+        changed(world.query("example.org.", RecordType::A), |query| query.depth = 1),
+    ];
+    let futures = queries.iter().map(|query| begin(&world, query)).collect();
+    assert_eq!(world.asked(), 5);
+    gate.add_permits(5);
+    finish(futures);
+}

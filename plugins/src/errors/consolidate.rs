@@ -1,0 +1,153 @@
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use periplus_core::corefile::print_go_duration;
+use regex::Regex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::handler::Shared;
+
+/// The patterns of one server block and what they have counted.
+pub(super) struct Consolidation {
+    patterns: Vec<Pattern>,
+    /// A period has begun.
+    begun: Notify,
+    /// Nobody writes summaries any more.
+    stopped: AtomicBool,
+}
+
+/// `consolidate DURATION REGEXP [LEVEL] [show_first]`.
+pub(super) struct Pattern {
+    pub(super) period: Duration,
+    pub(super) regex: Regex,
+    pub(super) level: Level,
+    pub(super) show_first: bool,
+    pub(super) counted: Counted,
+}
+
+/// What a pattern has seen in the running period.
+#[derive(Default)]
+pub(super) struct Counted {
+    count: AtomicU64,
+    /// When the period ends; `None` while nothing was counted. Touched by the first error of a period and by the task.
+    deadline: Mutex<Option<Instant>>,
+}
+
+/// How loud a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    Debug,
+    Info,
+    Warning,
+    Error,
+}
+
+impl Level {
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Level::Debug => "[DEBUG]",
+            Level::Info => "[INFO]",
+            Level::Warning => "[WARNING]",
+            Level::Error => "[ERROR]",
+        }
+    }
+
+    /// Whether lines of this level are written: those for debugging only with `debug`, as for all events.
+    pub(super) fn is_enabled(self) -> bool {
+        self != Level::Debug || tracing::enabled!(tracing::Level::DEBUG)
+    }
+}
+
+impl Consolidation {
+    pub(super) fn new(patterns: Vec<Pattern>) -> Consolidation {
+        Consolidation { patterns, begun: Notify::new(), stopped: AtomicBool::new(false) }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
+    /// Counts the error for the first pattern that matches. The level at which it is to be logged right now; `None` if it
+    /// only counts.
+    pub(super) fn level_now(&self, text: &str) -> Option<Level> {
+        let Some(pattern) = self.patterns.iter().find(|pattern| pattern.regex.is_match(text))
+        else {
+            return Some(Level::Error);
+        };
+        if self.stopped.load(Ordering::Acquire) {
+            return Some(pattern.level);
+        }
+        let is_first = pattern.counted.count.fetch_add(1, Ordering::AcqRel) == 0;
+        if is_first {
+            *pattern.counted.deadline() = Some(Instant::now() + pattern.period);
+            self.begun.notify_one();
+        }
+        (is_first && pattern.show_first).then_some(pattern.level)
+    }
+
+    /// Ends the periods that are over at `now` (all of them without it) and gives the earliest end of the others.
+    fn end_periods(
+        &self,
+        now: Option<Instant>,
+        mut summary: impl FnMut(&Pattern, u64),
+    ) -> Option<Instant> {
+        let mut earliest: Option<Instant> = None;
+        for pattern in &self.patterns {
+            let mut deadline = pattern.counted.deadline();
+            match *deadline {
+                Some(end) if now.is_some_and(|now| end > now) => {
+                    earliest = Some(earliest.map_or(end, |earliest| earliest.min(end)));
+                }
+                // An error counted between these two lines begins the next period and waits for the lock to say when it ends.
+                Some(_) => {
+                    *deadline = None;
+                    let count = pattern.counted.count.swap(0, Ordering::AcqRel);
+                    drop(deadline);
+                    if count > u64::from(pattern.show_first) {
+                        summary(pattern, count);
+                    }
+                }
+                None => {}
+            }
+        }
+        earliest
+    }
+}
+
+impl Counted {
+    fn deadline(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes summaries as periods end, and what is pending when the instance stops.
+pub(super) async fn summarize(shared: std::sync::Arc<Shared>, stop: CancellationToken) {
+    let consolidation = &shared.consolidation;
+    let summary = |pattern: &Pattern, count: u64| {
+        let period = print_go_duration(pattern.period);
+        shared.line(
+            pattern.level,
+            format_args!("{count} errors like '{}' occurred in last {period}", pattern.regex),
+        );
+    };
+    loop {
+        let next = consolidation.end_periods(Some(Instant::now()), summary);
+        let period_ends = async {
+            match next {
+                Some(end) => tokio::time::sleep_until(end).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = period_ends => {}
+            () = consolidation.begun.notified() => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    // From here on errors are logged one by one. One that is being counted at this moment may stay unreported.
+    consolidation.stopped.store(true, Ordering::Release);
+    consolidation.end_periods(None, summary);
+}

@@ -1,0 +1,205 @@
+//! The binary as a process: flags, subcommands, exit codes and signals.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use crate::support::client::{ask, question, udp};
+use crate::support::server::free_port;
+
+fn periplus(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_periplus"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = periplus(arguments).output().expect("the binary runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");
+    (status.code(), text(stdout), text(stderr))
+}
+
+/// A server process that is ended when the test ends.
+struct Process {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    address: SocketAddr,
+    directory: tempfile::TempDir,
+}
+
+impl Process {
+    fn start(corefile: &str, flags: &[&str]) -> Process {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let port = free_port();
+        let path = directory.path().join("Corefile");
+        std::fs::write(&path, corefile.replace("PORT", &port.to_string())).expect("the Corefile can be written");
+        let mut child = periplus(&["-conf", &path.to_string_lossy()])
+            .args(flags)
+            .current_dir(directory.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let output = BufReader::new(child.stdout.take().expect("the output is piped"));
+        Process { child, output, address: SocketAddr::from(([127, 0, 0, 1], port)), directory }
+    }
+
+    /// Reads lines until one contains the text; panics with all of them if the output ends before.
+    fn wait_for_line(&mut self, text: &str) -> String {
+        let mut all = String::new();
+        let mut line = String::new();
+        while self.output.read_line(&mut line).expect("the output can be read") > 0 {
+            if line.contains(text) {
+                return line;
+            }
+            all.push_str(&std::mem::take(&mut line));
+        }
+        panic!("no line with {text:?} in:\n{all}");
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn check_accepts_a_good_file_and_opens_no_socket() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let path = directory.path().join("Corefile");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("a bound socket has an address").port();
+    std::fs::write(&path, format!(".:{port} {{\n    bind 127.0.0.1\n    whoami\n}}\n")).expect("a file can be written");
+    let (code, stdout, stderr) = run(&["check", &path.to_string_lossy()]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+}
+
+#[test]
+fn check_shows_all_errors_with_their_places_and_the_way_out() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let path = directory.path().join("Corefile");
+    let text = "example.org:99999 {\n    whoami\n}\n.:53 {\n    forwad . 192.0.2.1\n    cache minus\n    dnssec\n    health {\n        lameduk 5s\n    }\n}\n";
+    std::fs::write(&path, text).expect("a file can be written");
+    let (code, _, stderr) = run(&["check", &path.to_string_lossy()]);
+    assert_eq!(code, Some(1));
+    for expected in ["Corefile:1:1", "Corefile:5:5", "did you mean 'forward'?", "Corefile:7:5", "does not have yet", "Corefile:9:9", "did you mean 'lameduck'?"] {
+        assert!(stderr.contains(expected), "{expected:?} is missing in:\n{stderr}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_an_error_that_names_it() {
+    let (code, _, stderr) = run(&["-conf", "/nonexistent/Corefile"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("/nonexistent/Corefile: no such file or directory"), "{stderr}");
+}
+
+#[test]
+fn an_unknown_flag_is_a_usage_error() {
+    assert_eq!(run(&["-nonsense"]).0, Some(2));
+}
+
+#[test]
+fn version_and_plugins_are_printed_as_coredns_prints_them() {
+    let (code, stdout, _) = run(&["-version"]);
+    assert_eq!(code, Some(0));
+    assert!(stdout.starts_with(concat!("Periplus-", env!("CARGO_PKG_VERSION"), "\nlinux/")) || !cfg!(target_os = "linux"), "{stdout}");
+    assert_eq!(stdout.lines().count(), 2);
+    let (code, stdout, _) = run(&["-plugins"]);
+    let names: Vec<&str> = stdout.lines().collect();
+    assert_eq!((code, names.first(), names.last()), (Some(0), Some(&"bind"), Some(&"")));
+    assert_eq!(names.len(), periplus_plugins::ORDER.len() + 1);
+}
+
+#[test]
+fn a_corefile_becomes_toml_and_back() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let root = env!("CARGO_MANIFEST_DIR");
+    let (code, toml, stderr) = run(&["convert", &format!("{root}/examples/demo/Corefile")]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let path = directory.path().join("config.toml");
+    std::fs::write(&path, &toml).expect("a file can be written");
+    let (code, corefile, stderr) = run(&["convert", &path.to_string_lossy()]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let again = directory.path().join("Corefile");
+    std::fs::write(&again, corefile).expect("a file can be written");
+    assert_eq!(run(&["convert", &again.to_string_lossy()]).1, toml);
+}
+
+#[test]
+fn standard_input_is_read_once_and_survives_a_reload() {
+    let port = free_port();
+    let mut child = periplus(&["-conf", "stdin", "-quiet"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut stdin = child.stdin.take().expect("the input is piped");
+    write!(stdin, ".:{port} {{\n    hosts {{\n        192.0.2.1 name.test\n    }}\n}}\n").expect("the binary reads");
+    drop(stdin);
+    let output = BufReader::new(child.stdout.take().expect("the output is piped"));
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let mut process = Process { child, output, address: SocketAddr::from(([127, 0, 0, 1], port)), directory };
+    wait_until_answering(process.address);
+    process.signal("-USR1");
+    process.wait_for_line("Reloading complete");
+    assert_eq!(ask(process.address, "name.test", 1).answers.len(), 1);
+}
+
+#[test]
+fn the_signals_do_what_coredns_does() {
+    let corefile = ".:PORT {\n    whoami\n}\n";
+    for (signal, line) in [("-TERM", "[INFO] SIGTERM: Shutting down"), ("-INT", "[INFO] SIGINT: Shutting down"), ("-QUIT", "[INFO] SIGQUIT: Quitting")] {
+        let mut process = Process::start(corefile, &["-pidfile", "pid"]);
+        process.wait_for_line("Periplus-");
+        let pidfile = process.directory.path().join("pid");
+        wait_until_answering(process.address);
+        let pid = std::fs::read_to_string(&pidfile).expect("the file is there after the start");
+        assert_eq!(pid, format!("{}\n", process.child.id()));
+        process.signal("-HUP");
+        process.signal(signal);
+        process.wait_for_line(line);
+        let status = process.child.wait().expect("the process ends");
+        assert_eq!(status.code(), Some(0), "{signal}");
+        assert!(!pidfile.exists(), "{signal} removes the pid file");
+    }
+}
+
+#[test]
+fn a_bad_file_at_a_reload_is_logged_with_its_line() {
+    let mut process = Process::start(".:PORT {\n    whoami\n}\n", &[]);
+    wait_until_answering(process.address);
+    std::fs::write(process.directory.path().join("Corefile"), ".:53 {\n    whoamy\n}\n").expect("the file can be written");
+    process.signal("-USR1");
+    let line = process.wait_for_line("[ERROR] Restart failed");
+    assert!(line.contains("Corefile:2:5") && line.contains("whoami"), "{line}");
+    assert!(udp(process.address, &question(1, "example.org", 1, None)).is_some(), "the old one serves on");
+}
+
+#[test]
+fn the_banner_names_zones_and_version() {
+    let mut process = Process::start("example.org:PORT {\n    bind 127.0.0.1\n    whoami\n}\n", &[]);
+    let first = process.wait_for_line("example.org");
+    assert_eq!(first, format!("example.org.:{} on 127.0.0.1\n", process.address.port()));
+    process.signal("-INT");
+    let mut rest = String::new();
+    process.output.read_to_string(&mut rest).expect("the output is UTF-8");
+    assert!(rest.starts_with("Periplus-"), "{rest}");
+}
+
+/// The sockets are open when the first answer comes; until then the port refuses.
+fn wait_until_answering(address: SocketAddr) {
+    for _ in 0..200 {
+        if std::net::TcpStream::connect(address).is_ok() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("{address} does not answer");
+}
