@@ -10,6 +10,7 @@ mod questions;
 mod variants;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use differences::KNOWN;
 use questions::Question;
 use variants::Variant;
 
-use crate::support::client::{connect, read, write};
+use crate::support::client::{connect, read};
 use crate::support::cluster::{objects, parse};
 use crate::support::peer::{Peer, coredns};
 use crate::support::real_api_server::RealApiServer;
@@ -175,8 +176,9 @@ impl Server {
             let fresh = self.stream.is_none();
             let mut stream = self.stream.take().unwrap_or_else(|| connect(self.peer.address));
             stream.set_read_timeout(Some(patience)).expect("a time-out can be set");
-            write(&mut stream, &question.message);
-            let answer = read(&mut stream);
+            let length = u16::try_from(question.message.len()).expect("a message of DNS").to_be_bytes();
+            let sent = stream.write_all(&[&length[..], &question.message].concat());
+            let answer = sent.ok().and_then(|()| read(&mut stream));
             if answer.is_some() {
                 self.stream = Some(stream);
                 return answer;
