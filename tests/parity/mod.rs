@@ -30,7 +30,7 @@ use crate::support::wire::Wire;
 /// How many unknown differences are shown in full.
 const SHOWN: usize = 25;
 /// An answer that has not come by then will not come; if only one server is silent, it is asked again with more patience.
-const SHORT: Duration = Duration::from_millis(400);
+const SHORT: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(4);
 
 #[test]
@@ -83,10 +83,11 @@ struct Unknown {
 }
 
 fn compare(variant: &Variant, question: &Question, pair: &mut [Server; 2], seen: &mut [usize]) -> Option<Unknown> {
-    let mut answers = [0, 1].map(|index| pair[index].ask(question, SHORT));
+    let mut answers = ask(question, pair, [SHORT, SHORT]);
     // A busy machine may be the reason for one server's silence.
     if answers[0].is_none() != answers[1].is_none() {
-        answers = [0, 1].map(|index| pair[index].ask(question, if answers[index].is_none() { LONG } else { SHORT }));
+        let patience = [0, 1].map(|index| if answers[index].is_none() { LONG } else { SHORT });
+        answers = ask(question, pair, patience);
     }
     let [theirs, ours] = &answers;
     let reason = difference(theirs.as_deref(), ours.as_deref())?;
@@ -110,6 +111,14 @@ fn compare(variant: &Variant, question: &Question, pair: &mut [Server; 2], seen:
         show(1)
     );
     Some(Unknown { variant: variant.name, reason, text })
+}
+
+/// Asks both at the same time.
+fn ask(question: &Question, pair: &mut [Server; 2], patience: [Duration; 2]) -> [Option<Vec<u8>>; 2] {
+    for server in pair.iter_mut() {
+        server.send(question);
+    }
+    [0, 1].map(|index| pair[index].receive(question, patience[index]))
 }
 
 fn report(unknown: &[Unknown]) -> String {
@@ -152,13 +161,17 @@ impl Server {
         Server { peer, socket, stream: None }
     }
 
-    fn ask(&mut self, question: &Question, patience: Duration) -> Option<Vec<u8>> {
-        if question.tcp { self.ask_over_tcp(question, patience) } else { self.ask_over_udp(question, patience) }
+    fn send(&mut self, question: &Question) {
+        if !question.tcp {
+            self.socket.send(&question.message).expect("loopback takes a datagram");
+        }
     }
 
-    fn ask_over_udp(&mut self, question: &Question, patience: Duration) -> Option<Vec<u8>> {
+    fn receive(&mut self, question: &Question, patience: Duration) -> Option<Vec<u8>> {
+        if question.tcp {
+            return self.ask_over_tcp(question, patience);
+        }
         self.socket.set_read_timeout(Some(patience)).expect("a time-out can be set");
-        self.socket.send(&question.message).expect("loopback takes a datagram");
         let mut answer = vec![0; 65535];
         // A late answer to an earlier question has another id.
         loop {
