@@ -1,12 +1,7 @@
-//! Placeholder.
+//! `bind`: which of the machine's addresses a server block listens on.
 
-use std::sync::Arc;
+mod setup;
+#[cfg(test)]
+mod tests;
 
-use periplus_core::corefile::Diagnostics;
-use periplus_core::plugin::Plugin;
-use periplus_core::setup::Setup;
-
-/// Placeholder.
-pub fn setup(_setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
-    Ok(None)
-}
+pub use setup::setup;

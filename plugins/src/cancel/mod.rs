@@ -1,12 +1,8 @@
-//! Placeholder.
+//! `cancel`: no query waits longer than this.
 
-use std::sync::Arc;
+mod handler;
+mod setup;
+#[cfg(test)]
+mod tests;
 
-use periplus_core::corefile::Diagnostics;
-use periplus_core::plugin::Plugin;
-use periplus_core::setup::Setup;
-
-/// Placeholder.
-pub fn setup(_setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
-    Ok(None)
-}
+pub use setup::setup;

@@ -1,12 +1,38 @@
-//! Placeholder.
+//! `forward` passes questions on to other servers.
+//!
+//! ```text
+//! Corefile -> setup -> Settings, destinations -> Forward (one link) -> Stanza (one per directive) -> Upstream
+//!                                                                                                   |  pool of UDP sockets
+//!                                                                                                   |  pool of TCP connections
+//!                                                                                                   |  health
+//! ```
+//!
+//! A question that waits is one future with one timer. It owns its connection for as long as the exchange takes, so that nothing is
+//! shared and nothing is locked while it waits.
 
-use std::sync::Arc;
+mod countdown;
+mod destination;
+mod error;
+mod handler;
+mod health;
+mod message;
+mod metrics;
+mod policy;
+mod pool;
+mod resolv_conf;
+mod resolve;
+mod settings;
+mod setup;
+mod stanza;
+mod tcp;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod udp;
+mod upstream;
 
-use periplus_core::corefile::Diagnostics;
-use periplus_core::plugin::Plugin;
-use periplus_core::setup::Setup;
+pub use setup::setup;
 
-/// Placeholder.
-pub fn setup(_setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
-    Ok(None)
-}
+/// The plugin's name: in errors, in `Reply::source`, and as the metric label `proxy_name`.
+const NAME: &str = "forward";

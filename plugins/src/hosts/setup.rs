@@ -128,7 +128,8 @@ impl<'a> Options<'a> {
                     errors.take(words.end());
                 }
                 "reload" => {
-                    options.reload = errors.take(words.duration("a duration", ..)).unwrap_or(DEFAULT_RELOAD);
+                    options.reload =
+                        errors.take(words.duration("a duration", ..)).unwrap_or(DEFAULT_RELOAD);
                     errors.take(words.end());
                 }
                 // As in CoreDNS, entries end where `fallthrough` stands.

@@ -1,6 +1,7 @@
 //! Placeholder.
 
 pub mod objects;
+pub mod source;
 
 use std::sync::Arc;
 

@@ -15,7 +15,7 @@ pub struct ObjectKey {
 }
 
 /// A `v1.Service`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Service {
     /// Its key.
     pub key: ObjectKey,
@@ -26,7 +26,7 @@ pub struct Service {
 }
 
 /// What kind of answer a Service gives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ServiceKind {
     /// `spec.clusterIPs` (also NodePort and LoadBalancer); empty when none is assigned yet.
     ClusterIp(Vec<IpAddr>),
@@ -48,7 +48,7 @@ pub struct Port {
 }
 
 /// A `discovery.k8s.io/v1` EndpointSlice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EndpointSlice {
     /// Its key.
     pub key: ObjectKey,
@@ -63,7 +63,7 @@ pub struct EndpointSlice {
 }
 
 /// One endpoint of a slice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// All addresses, of both families.
     pub addresses: Vec<IpAddr>,
@@ -74,7 +74,7 @@ pub struct Endpoint {
 }
 
 /// A `v1.Pod` that has an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pod {
     /// Its key.
     pub key: ObjectKey,
@@ -83,7 +83,7 @@ pub struct Pod {
 }
 
 /// One change that a source reports. A list ends with `Synced`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
     /// A Service is there or has changed.
     Service(Service),

@@ -1,12 +1,7 @@
-//! Placeholder.
+//! `reload`: how often the program looks for a changed Corefile. Looking, and what follows from it, is the program's.
 
-use std::sync::Arc;
+mod setup;
+#[cfg(test)]
+mod tests;
 
-use periplus_core::corefile::Diagnostics;
-use periplus_core::plugin::Plugin;
-use periplus_core::setup::Setup;
-
-/// Placeholder.
-pub fn setup(_setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
-    Ok(None)
-}
+pub use setup::setup;

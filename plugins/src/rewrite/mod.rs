@@ -1,12 +1,21 @@
-//! Placeholder.
+//! `rewrite`: asks for something else than the client did, and answers as if it had not.
+//!
+//! ```text
+//! client's query -> rules in order -> inner query --------> inner plugins
+//!                      |  what to undo                          |
+//! client's reply <- mend, in reverse order <- follow CNAMEs <- reply or failure
+//! ```
 
-use std::sync::Arc;
+mod cname;
+mod edns;
+mod handler;
+mod mend;
+mod pass;
+mod pattern;
+mod rule;
+mod setup;
+#[cfg(test)]
+mod tests;
 
-use periplus_core::corefile::Diagnostics;
-use periplus_core::plugin::Plugin;
-use periplus_core::setup::Setup;
-
-/// Placeholder.
-pub fn setup(_setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
-    Ok(None)
-}
+pub use handler::Rewrite;
+pub use setup::setup;

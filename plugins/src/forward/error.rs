@@ -1,0 +1,138 @@
+//! Why an exchange with an upstream failed.
+//!
+//! The texts are those of Go's network library, because operators match them: CoreDNS's own example is `errors { consolidate 5m ".* i/o
+//! timeout$" }`.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+
+/// A failed exchange.
+#[derive(Debug)]
+pub(super) struct ExchangeError {
+    /// What was being done.
+    pub(super) step: Step,
+    /// Over UDP or TCP.
+    pub(super) network: &'static str,
+    /// Our end, once there is one.
+    pub(super) local: Option<SocketAddr>,
+    /// The upstream.
+    pub(super) remote: SocketAddr,
+    /// What went wrong.
+    pub(super) cause: Cause,
+}
+
+/// The steps of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Making a socket: nothing the upstream could be blamed for.
+    Open,
+    /// Connecting.
+    Dial,
+    /// Sending the question.
+    Write,
+    /// Waiting for the answer.
+    Read,
+}
+
+/// What went wrong.
+#[derive(Debug)]
+pub(super) enum Cause {
+    /// The time was up.
+    Timeout,
+    /// The system says so.
+    Io(io::Error),
+    /// A stream ended before the answer.
+    Closed,
+    /// A message with the right id is not the answer.
+    WrongAnswer,
+    /// So many messages that are not the answer that somebody must be guessing.
+    ManyWrongAnswers,
+}
+
+impl ExchangeError {
+    /// Whether the upstream may be the one in trouble, so that probing it makes sense.
+    pub(super) fn blames_upstream(&self) -> bool {
+        self.step != Step::Open
+    }
+}
+
+impl fmt::Display for ExchangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, call) = match self.step {
+            Step::Open => ("dial", "socket"),
+            Step::Dial => ("dial", "connect"),
+            Step::Write => ("write", "write"),
+            Step::Read => ("read", "read"),
+        };
+        write!(f, "{verb} {} ", self.network)?;
+        if let Some(local) = self.local {
+            write!(f, "{local}->")?;
+        }
+        write!(f, "{}: ", self.remote)?;
+        match &self.cause {
+            Cause::Timeout => f.write_str("i/o timeout"),
+            Cause::Io(error) => write!(f, "{call}: {}", text_of(error)),
+            Cause::Closed => f.write_str("EOF"),
+            Cause::WrongAnswer => f.write_str("the answer does not match the question"),
+            Cause::ManyWrongAnswers => {
+                f.write_str("too many answers that do not match the question")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ExchangeError {}
+
+fn text_of(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => "connection refused".into(),
+        ErrorKind::ConnectionReset => "connection reset by peer".into(),
+        ErrorKind::BrokenPipe => "broken pipe".into(),
+        ErrorKind::HostUnreachable => "no route to host".into(),
+        ErrorKind::NetworkUnreachable => "network is unreachable".into(),
+        ErrorKind::AddrNotAvailable => "cannot assign requested address".into(),
+        ErrorKind::PermissionDenied => "permission denied".into(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_read_like_those_of_coredns() {
+        let remote = "10.0.0.10:53".parse().unwrap();
+        let local = Some("10.1.2.3:40000".parse().unwrap());
+        let refused = || Cause::Io(ErrorKind::ConnectionRefused.into());
+        let cases = [
+            (
+                Step::Read,
+                "udp",
+                local,
+                Cause::Timeout,
+                "read udp 10.1.2.3:40000->10.0.0.10:53: i/o timeout",
+            ),
+            (
+                Step::Read,
+                "udp",
+                local,
+                refused(),
+                "read udp 10.1.2.3:40000->10.0.0.10:53: read: connection refused",
+            ),
+            (
+                Step::Dial,
+                "tcp",
+                None,
+                refused(),
+                "dial tcp 10.0.0.10:53: connect: connection refused",
+            ),
+            (Step::Dial, "tcp", None, Cause::Timeout, "dial tcp 10.0.0.10:53: i/o timeout"),
+            (Step::Read, "tcp", local, Cause::Closed, "read tcp 10.1.2.3:40000->10.0.0.10:53: EOF"),
+        ];
+        for (step, network, local, cause, text) in cases {
+            assert_eq!(ExchangeError { step, network, local, remote, cause }.to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A query's way through the stanzas of a server block.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use periplus_core::codes::Rcode;
+use periplus_core::plugin::{Next, Outcome, OwnedNext, Plugin};
+use periplus_core::query::Query;
+use periplus_core::reply::{Answer, Failure};
+use tokio::time::{Instant, sleep_until};
+
+use super::countdown::Countdown;
+use super::settings::TOTAL;
+use super::stanza::{Stanza, Verdict};
+
+/// All stanzas of one server block, a link of its chain.
+pub(super) struct Forward(pub(super) Arc<[Arc<Stanza>]>);
+
+impl Plugin for Forward {
+    fn name(&self) -> &'static str {
+        super::NAME
+    }
+
+    fn handle(&self, query: &Query, next: Next<'_>) -> Outcome {
+        let Some(first) = stanza_for(&self.0, 0, query) else { return next.run(query) };
+        let stanza = &self.0[first];
+        let Some(permit) = Permit::of(stanza) else { return rejected(stanza).into() };
+        let next = stanza.settings.hands_on().then(|| next.to_owned());
+        let (stanzas, query) = (Arc::clone(&self.0), query.clone());
+        Outcome::later(async move { forward(&stanzas, first, permit, &query, next).await })
+    }
+}
+
+/// The first stanza from `from` on that the question belongs to.
+fn stanza_for(stanzas: &[Arc<Stanza>], from: usize, query: &Query) -> Option<usize> {
+    (from..stanzas.len()).find(|index| stanzas[*index].settings.covers(query.name()))
+}
+
+async fn forward(
+    stanzas: &[Arc<Stanza>],
+    first: usize,
+    permit: Permit,
+    query: &Query,
+    next: Option<OwnedNext>,
+) -> Answer {
+    let end = Instant::now() + TOTAL;
+    let sleep = std::pin::pin!(sleep_until(end));
+    let mut countdown = Countdown::new(sleep, end);
+    // As in CoreDNS, a question that is handed on counts for each stanza it has passed.
+    let mut permits: smallvec::SmallVec<[Permit; 1]> = smallvec::smallvec![permit];
+    let mut index = first;
+    loop {
+        let is_last = index + 1 == stanzas.len();
+        match stanzas[index].ask(query, &mut countdown, is_last).await {
+            Verdict::Answer(answer) => return answer,
+            Verdict::HandOn => {}
+        }
+        match (stanza_for(stanzas, index + 1, query), &next) {
+            (Some(following), _) => match Permit::of(&stanzas[following]) {
+                Some(permit) => {
+                    permits.push(permit);
+                    index = following;
+                }
+                None => return rejected(&stanzas[following]),
+            },
+            (None, Some(next)) => return next.run(query).wait().await,
+            (None, None) => return Failure::servfail(super::NAME, "no next plugin found").into(),
+        }
+    }
+}
+
+fn rejected(stanza: &Stanza) -> Answer {
+    stanza.metrics.rejected.add(1);
+    let cause = format!("concurrent queries exceeded maximum {}", stanza.settings.max_concurrent);
+    Failure { rcode: Rcode::REFUSED, ..Failure::servfail(super::NAME, cause) }.into()
+}
+
+/// The right to wait for an answer: one of `max_concurrent`. Given back when dropped, however the question ends.
+struct Permit(Option<Arc<AtomicUsize>>);
+
+impl Permit {
+    /// A permit, or `None` when all are given out. Without a limit nothing is counted.
+    fn of(stanza: &Stanza) -> Option<Permit> {
+        let most = stanza.settings.max_concurrent;
+        if most == 0 {
+            return Some(Permit(None));
+        }
+        let permit = Permit(Some(Arc::clone(&stanza.waiting)));
+        (stanza.waiting.fetch_add(1, Ordering::Relaxed) < most).then_some(permit)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(waiting) = &self.0 {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Connections that wait for their next use.
+//!
+//! A connection belongs to one question at a time: it is taken out, used, and given back only after a clean exchange. So an answer that comes too late
+//! finds its socket closed, and never the next question.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long connections are kept, and how many.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Longest time unused.
+    pub(super) expire: Duration,
+    /// Longest life.
+    pub(super) max_age: Option<Duration>,
+    /// Most connections kept.
+    pub(super) max_idle: Option<usize>,
+}
+
+/// The idle connections to one upstream over one protocol.
+pub(super) struct Pool<C> {
+    limits: Limits,
+    idle: Mutex<VecDeque<Idle<C>>>,
+}
+
+struct Idle<C> {
+    connection: Made<C>,
+    used: Instant,
+}
+
+/// A connection and when it was made.
+pub(super) struct Made<C> {
+    /// The connection.
+    pub(super) connection: C,
+    /// When it was made.
+    pub(super) at: Instant,
+}
+
+impl<C> Pool<C> {
+    /// An empty pool.
+    pub(super) fn new(limits: Limits) -> Pool<C> {
+        Pool { limits, idle: Mutex::default() }
+    }
+
+    /// Takes out the connection that has waited longest, as CoreDNS does: all source ports stay in use. What may not be used any more
+    /// is closed on the way.
+    pub(super) fn take(&self, now: Instant) -> Option<Made<C>> {
+        loop {
+            // The guard lives for this statement only: closing a connection is a system call.
+            let idle = self.lock().pop_front()?;
+            if self.limits.allow(&idle, now) {
+                return Some(idle.connection);
+            }
+        }
+    }
+
+    /// Gives a connection back after a clean exchange.
+    pub(super) fn give(&self, connection: Made<C>, now: Instant) {
+        let mut idle = self.lock();
+        if self.limits.max_idle.is_none_or(|most| idle.len() < most) {
+            idle.push_back(Idle { connection, used: now });
+        }
+    }
+
+    /// Closes what may not be used any more.
+    pub(super) fn sweep(&self, now: Instant) {
+        let mut kept = VecDeque::new();
+        let mut closed = Vec::new();
+        let mut idle = self.lock();
+        for one in idle.drain(..) {
+            if self.limits.allow(&one, now) {
+                kept.push_back(one);
+            } else {
+                closed.push(one);
+            }
+        }
+        *idle = kept;
+        drop(idle);
+        drop(closed);
+    }
+
+    /// How many connections wait.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Idle<C>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Limits {
+    fn allow<C>(&self, idle: &Idle<C>, now: Instant) -> bool {
+        now.saturating_duration_since(idle.used) <= self.expire
+            && self
+                .max_age
+                .is_none_or(|most| now.saturating_duration_since(idle.connection.at) <= most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn pool(expire: u32, max_age: Option<u32>, max_idle: Option<usize>) -> Pool<u8> {
+        Pool::new(Limits {
+            expire: SECOND * expire,
+            max_age: max_age.map(|age| SECOND * age),
+            max_idle,
+        })
+    }
+
+    fn taken(pool: &Pool<u8>, now: Instant) -> Option<u8> {
+        pool.take(now).map(|made| made.connection)
+    }
+
+    #[test]
+    fn the_connection_that_waited_longest_is_used_first() {
+        let (pool, start) = (pool(10, None, None), Instant::now());
+        pool.give(Made { connection: 1, at: start }, start);
+        pool.give(Made { connection: 2, at: start }, start + SECOND);
+        assert_eq!(taken(&pool, start + SECOND), Some(1));
+        assert_eq!(taken(&pool, start + SECOND), Some(2));
+        assert_eq!(taken(&pool, start + SECOND), None);
+    }
+
+    #[test]
+    fn a_connection_idle_for_longer_than_expire_is_closed() {
+        let (pool, start) = (pool(10, None, None), Instant::now());
+        pool.give(Made { connection: 1, at: start }, start);
+        pool.give(Made { connection: 2, at: start }, start + SECOND);
+        assert_eq!(taken(&pool, start + SECOND * 11), Some(2));
+        pool.give(Made { connection: 3, at: start }, start);
+        pool.give(Made { connection: 4, at: start }, start + SECOND * 5);
+        pool.sweep(start + SECOND * 12);
+        assert_eq!(pool.len(), 1);
+        assert_eq!(taken(&pool, start + SECOND * 12), Some(4));
+    }
+
+    #[test]
+    fn a_connection_older_than_max_age_is_closed_however_busy_it_was() {
+        let (pool, start) = (pool(10, Some(20), None), Instant::now());
+        pool.give(Made { connection: 1, at: start }, start + SECOND * 20);
+        pool.give(Made { connection: 2, at: start + SECOND * 5 }, start + SECOND * 20);
+        assert_eq!(taken(&pool, start + SECOND * 21), Some(2));
+        pool.give(Made { connection: 3, at: start }, start + SECOND * 20);
+        pool.sweep(start + SECOND * 21);
+        assert_eq!(pool.len(), 0);
+    }
+
+    #[test]
+    fn no_more_than_max_idle_connections_are_kept() {
+        let (pool, start) = (pool(10, None, Some(1)), Instant::now());
+        pool.give(Made { connection: 1, at: start }, start);
+        pool.give(Made { connection: 2, at: start }, start);
+        assert_eq!(pool.len(), 1);
+    }
+
+    #[test]
+    fn with_expire_0_a_connection_is_used_once() {
+        let (pool, start) = (pool(0, None, None), Instant::now());
+        pool.give(Made { connection: 1, at: start }, start);
+        assert_eq!(taken(&pool, start + Duration::from_nanos(1)), None);
+    }
+}

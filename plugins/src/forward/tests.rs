@@ -1,0 +1,88 @@
+//! `forward` against scripted upstreams over real sockets.
+
+mod exchange;
+mod failover;
+mod health;
+mod hosts;
+mod limits;
+mod setup;
+mod stanzas;
+
+use std::sync::Arc;
+
+use periplus_core::codes::RecordType;
+use periplus_core::query::{Query, Transport};
+use periplus_core::reply::Answer;
+use periplus_core::server::Server;
+
+use super::testing::ScriptedUpstream;
+use crate::testing::{
+    Configured, Tasks, answer_lines, ask, configure, passed_on, query, run_tasks,
+};
+
+/// A server with `forward` and, behind it, a plugin that answers NOTIMP.
+struct Fixture {
+    server: Arc<Server>,
+    configured: Configured,
+    _tasks: Tasks,
+}
+
+impl Fixture {
+    /// A server block with these directives; `{1}`, `{2}`, ... stand for the addresses of upstreams.
+    fn new(directives: &str, upstreams: &[std::net::SocketAddr]) -> Fixture {
+        let mut text = directives.to_owned();
+        for (index, address) in upstreams.iter().enumerate() {
+            text = text.replace(&format!("{{{}}}", index + 1), &address.to_string());
+        }
+        let mut configured = configure(".", &text).unwrap_or_else(|error| panic!("{error}"));
+        let tasks = run_tasks(&mut configured.instance);
+        Fixture { server: configured.server(vec![passed_on()]), configured, _tasks: tasks }
+    }
+
+    /// One upstream and these options.
+    fn with_options(options: &str, upstream: &ScriptedUpstream) -> Fixture {
+        Fixture::new(&format!("forward . {{1}} {{\n{options}\n}}"), &[upstream.address])
+    }
+
+    /// Asks for the address of a name over UDP: response code, flags and records.
+    fn lines(&self, name: &str) -> Vec<String> {
+        answer_lines(&self.server, &query(name, RecordType::A))
+    }
+
+    /// The last number of the address in the answer, or the response code.
+    fn short(&self, name: &str) -> String {
+        short(&self.lines(name))
+    }
+
+    fn ask(&self, query: &Query) -> Answer {
+        ask(&self.server, query)
+    }
+
+    /// The text of the failure, for the operator.
+    fn failure(&self, query: &Query) -> String {
+        match self.ask(query) {
+            Answer::Failure(failure) => failure.cause.expect("a cause").to_string(),
+            other => panic!("no failure: {other:?}"),
+        }
+    }
+
+    /// The value of a metric, found by how its line begins; 0 if there is none.
+    fn metric(&self, beginning: &str) -> f64 {
+        let text = self.configured.instance.metrics.expose();
+        let line = text.lines().find(|line| line.starts_with(beginning));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+    }
+}
+
+fn short(lines: &[String]) -> String {
+    match lines.iter().find_map(|line| line.rsplit_once("192.0.2.")) {
+        Some((_, last)) => last.to_owned(),
+        None => lines[0].split(' ').next().unwrap_or_default().to_owned(),
+    }
+}
+
+/// The same question over TCP.
+fn over_tcp(mut query: Query) -> Query {
+    query.transport = Transport::Tcp;
+    query
+}

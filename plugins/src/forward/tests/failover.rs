@@ -1,0 +1,198 @@
+//! Several upstreams: whom a question reaches when some of them fail.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use periplus_core::codes::{Rcode, RecordType};
+use periplus_core::query::Edns;
+
+use super::super::testing::{Refusing, ScriptedUpstream, Step};
+use super::Fixture;
+use crate::testing::{eventually, lines, query};
+
+fn addresses(upstreams: &[&ScriptedUpstream]) -> Vec<SocketAddr> {
+    upstreams.iter().map(|upstream| upstream.address).collect()
+}
+
+#[test]
+fn sequential_asks_the_first_while_it_answers() {
+    let (one, two) = (ScriptedUpstream::answering(1), ScriptedUpstream::answering(2));
+    let fixture =
+        Fixture::new("forward . {1} {2} {\npolicy sequential\n}", &addresses(&[&one, &two]));
+    for _ in 0..5 {
+        assert_eq!(fixture.short("example.org."), "1");
+    }
+    assert!(two.asked().is_empty());
+}
+
+#[test]
+fn round_robin_asks_one_after_the_other() {
+    let upstreams = [1, 2, 3].map(ScriptedUpstream::answering);
+    let all: Vec<SocketAddr> = upstreams.iter().map(|upstream| upstream.address).collect();
+    let fixture = Fixture::new("forward . {1} {2} {3} {\npolicy round_robin\n}", &all);
+    let answers: Vec<String> = (0..6).map(|_| fixture.short("example.org.")).collect();
+    assert_eq!(answers, ["2", "3", "1", "2", "3", "1"]);
+}
+
+#[test]
+fn random_asks_all_of_them_sooner_or_later() {
+    let upstreams = [1, 2, 3].map(ScriptedUpstream::answering);
+    let all: Vec<SocketAddr> = upstreams.iter().map(|upstream| upstream.address).collect();
+    let fixture = Fixture::new("forward . {1} {2} {3}", &all);
+    for _ in 0..100 {
+        fixture.lines("example.org.");
+    }
+    assert!(upstreams.iter().all(|upstream| upstream.count("example.org.") > 5));
+}
+
+#[test]
+fn an_upstream_that_refuses_connections_is_passed_over_at_once() {
+    let (refusing, answering) = (Refusing::new(), ScriptedUpstream::answering(2));
+    for options in ["", "force_tcp"] {
+        // Nobody could wait for `read_timeout`: it is longer than all attempts may take together.
+        let fixture = Fixture::new(
+            &format!(
+                "forward . {{1}} {{2}} {{\npolicy sequential\nread_timeout 30s\n{options}\n}}"
+            ),
+            &[refusing.address, answering.address],
+        );
+        assert_eq!(fixture.short("example.org."), "2");
+    }
+}
+
+#[test]
+fn when_all_refuse_the_client_gets_servfail_and_the_reason() {
+    let refusing = Refusing::new();
+    for (options, text) in
+        [("", "read: connection refused"), ("force_tcp", "connect: connection refused")]
+    {
+        let fixture =
+            Fixture::new(&format!("forward . {{1}} {{\n{options}\n}}"), &[refusing.address]);
+        let mut asked = query("example.org.", RecordType::A);
+        asked.edns = Some(Edns { udp_size: 1232, ..Edns::default() });
+        let failure = fixture.failure(&asked);
+        assert!(failure.ends_with(text), "{failure}");
+        let answer = fixture.ask(&asked);
+        assert_eq!(lines(&asked, &answer)[0], "SERVFAIL qr rd");
+        let periplus_core::reply::Answer::Failure(failure) = answer else { panic!("{answer:?}") };
+        let extended = failure.cause.unwrap().extended.unwrap();
+        assert_eq!((extended.code, extended.text.as_str()), (22, "no upstream server answered"));
+    }
+}
+
+#[test]
+fn after_a_timeout_the_next_upstream_is_asked() {
+    let (silent, answering) = (ScriptedUpstream::silent(), ScriptedUpstream::answering(2));
+    let fixture = Fixture::new(
+        "forward . {1} {2} {\npolicy sequential\nread_timeout 100ms\n}",
+        &addresses(&[&silent, &answering]),
+    );
+    assert_eq!(fixture.short("example.org."), "2");
+    assert_eq!(silent.count("example.org."), 1);
+}
+
+#[test]
+fn an_upstream_that_failed_is_asked_last_until_a_probe_clears_it() {
+    let (silent, answering) = (ScriptedUpstream::silent(), ScriptedUpstream::answering(2));
+    let fixture = Fixture::new(
+        "forward . {1} {2} {\npolicy sequential\nread_timeout 100ms\nhealth_check 10ms\n}",
+        &addresses(&[&silent, &answering]),
+    );
+    for _ in 0..5 {
+        assert_eq!(fixture.short("example.org."), "2");
+    }
+    assert_eq!(silent.count("example.org."), 1, "only the first question found out");
+    silent.becomes(|asked| vec![Step::Send(asked.address(1))]);
+    eventually("the first upstream is asked first again", || fixture.short("example.org.") == "1");
+}
+
+#[test]
+fn attempts_are_limited_to_two_per_upstream_or_as_configured() {
+    for (options, attempts) in
+        [("", 4), ("max_connect_attempts 1", 1), ("max_connect_attempts 3", 3)]
+    {
+        let upstreams = [ScriptedUpstream::silent(), ScriptedUpstream::silent()];
+        let fixture = Fixture::new(
+            &format!("forward . {{1}} {{2}} {{\nread_timeout 50ms\n{options}\n}}"),
+            &[upstreams[0].address, upstreams[1].address],
+        );
+        assert_eq!(fixture.short("example.org."), "SERVFAIL");
+        let count: usize = upstreams.iter().map(|upstream| upstream.count("example.org.")).sum();
+        assert_eq!(count, attempts, "{options}");
+    }
+}
+
+#[test]
+fn without_a_limit_refusals_do_not_make_a_busy_loop() {
+    let refusing = Refusing::new();
+    let answering = ScriptedUpstream::new(|asked| {
+        if asked.query.flags & 1 == 0 { Vec::new() } else { vec![Step::Send(asked.address(1))] }
+    });
+    let fixture = Fixture::new(
+        "forward . {1} {2} {\nmax_connect_attempts 0\nmax_fails 0\nread_timeout 10ms\npolicy sequential\n}",
+        &[refusing.address, answering.address],
+    );
+    assert_eq!(fixture.short("example.org."), "SERVFAIL");
+    // The pauses double from 10 ms on, so that the whole time holds fewer than ten rounds.
+    let rounds = answering.count("example.org.");
+    assert!((2..=10).contains(&rounds), "{rounds}");
+}
+
+#[test]
+fn failover_asks_the_others_and_keeps_the_last_reply() {
+    let failing = ScriptedUpstream::failing(Rcode::SERVFAIL);
+    let refusing = ScriptedUpstream::failing(Rcode::REFUSED);
+    let answering = ScriptedUpstream::answering(3);
+
+    let all = addresses(&[&failing, &refusing, &answering]);
+    let options = "policy sequential\nfailover SERVFAIL REFUSED";
+    let fixture = Fixture::new(&format!("forward . {{1}} {{2}} {{3}} {{\n{options}\n}}"), &all);
+    assert_eq!(fixture.short("example.org."), "3");
+
+    let fixture = Fixture::new(&format!("forward . {{1}} {{2}} {{\n{options}\n}}"), &all[..2]);
+    assert_eq!(fixture.short("example.org."), "REFUSED");
+
+    let fixture = Fixture::new(&format!("forward . {{1}} {{\n{options}\n}}"), &all[..1]);
+    let before = failing.count("example.net.");
+    assert_eq!(fixture.short("example.net."), "SERVFAIL");
+    assert_eq!(failing.count("example.net."), before + 1);
+}
+
+#[test]
+fn without_failover_servfail_is_an_answer() {
+    let (failing, answering) =
+        (ScriptedUpstream::failing(Rcode::SERVFAIL), ScriptedUpstream::answering(2));
+    let fixture = Fixture::new(
+        "forward . {1} {2} {\npolicy sequential\n}",
+        &addresses(&[&failing, &answering]),
+    );
+    assert_eq!(fixture.short("example.org."), "SERVFAIL");
+    assert!(answering.asked().is_empty());
+}
+
+#[test]
+fn a_reply_that_asked_for_failover_is_better_than_no_reply() {
+    let (failing, silent) = (ScriptedUpstream::failing(Rcode::REFUSED), ScriptedUpstream::silent());
+    let fixture = Fixture::new(
+        "forward . {1} {2} {\npolicy sequential\nfailover REFUSED\nread_timeout 50ms\nmax_connect_attempts 1\n}",
+        &addresses(&[&failing, &silent]),
+    );
+    assert_eq!(fixture.short("example.org."), "REFUSED");
+}
+
+#[test]
+fn an_answer_that_comes_after_the_next_upstream_was_asked_is_lost_without_harm() {
+    let late = ScriptedUpstream::new(|asked| {
+        vec![Step::Wait(Duration::from_millis(150)), Step::Send(asked.address(1))]
+    });
+    let slow = ScriptedUpstream::new(|asked| {
+        vec![Step::Wait(Duration::from_millis(90)), Step::Send(asked.address(2))]
+    });
+    let fixture = Fixture::new(
+        "forward . {1} {2} {\npolicy sequential\nread_timeout 100ms\nmax_fails 0\n}",
+        &addresses(&[&late, &slow]),
+    );
+    for _ in 0..3 {
+        assert_eq!(fixture.short("example.org."), "2");
+    }
+}

@@ -1,0 +1,130 @@
+//! Probes, and upstreams that are down.
+
+use periplus_core::codes::{RecordType, flags};
+
+use super::super::testing::{Asked, ScriptedUpstream, Step};
+use super::Fixture;
+use crate::testing::{eventually, query};
+
+/// Answers probes, which ask for NS records, and nothing else.
+fn only_probes(asked: &Asked) -> Vec<Step> {
+    if asked.query.qtype == RecordType::NS {
+        vec![Step::Send(asked.address(1))]
+    } else {
+        Vec::new()
+    }
+}
+
+fn probes(upstream: &ScriptedUpstream) -> Vec<Asked> {
+    upstream.asked().into_iter().filter(|asked| asked.query.qtype == RecordType::NS).collect()
+}
+
+#[test]
+fn nothing_is_probed_while_all_is_well() {
+    let upstream = ScriptedUpstream::answering(1);
+    let fixture = Fixture::with_options("health_check 1ms", &upstream);
+    for _ in 0..10 {
+        assert_eq!(fixture.short("example.org."), "1");
+    }
+    assert!(probes(&upstream).is_empty());
+}
+
+#[test]
+fn a_failed_exchange_starts_probes_that_end_with_the_first_answer() {
+    for (options, name, recursion, over_tcp) in [
+        ("", ".", true, false),
+        ("health_check 10ms no_rec", ".", false, false),
+        ("health_check 10ms domain Probe.Example.org", "probe.example.org.", true, false),
+        ("health_check 10ms domain a.example no_rec\nforce_tcp", "a.example.", false, true),
+    ] {
+        let upstream = ScriptedUpstream::new(only_probes);
+        let fixture = Fixture::with_options(&format!("read_timeout 50ms\n{options}"), &upstream);
+        assert_eq!(fixture.short("example.org."), "SERVFAIL", "{options}");
+        eventually("a probe arrives", || !probes(&upstream).is_empty());
+        let probe = &probes(&upstream)[0];
+        assert_eq!(probe.name(), name, "{options}");
+        assert_eq!(probe.query.has(flags::RD), recursion, "{options}");
+        assert_eq!(probe.over_tcp(), over_tcp, "{options}");
+        assert!(probe.query.edns.is_none());
+        assert_eq!(fixture.metric("coredns_proxy_healthcheck_failures_total"), 0.0);
+    }
+}
+
+#[test]
+fn an_upstream_is_down_after_more_than_max_fails_probes_and_up_after_one_answer() {
+    let (one, two) = (ScriptedUpstream::silent(), ScriptedUpstream::answering(2));
+    // Silent upstreams refuse TCP probes at once when hung up on, which makes failed probes quick.
+    one.becomes(|_| vec![Step::Close]);
+    let fixture = Fixture::new(
+        "forward . {1} {2} {\nforce_tcp\npolicy sequential\nhealth_check 10ms\nmax_fails 2\n}",
+        &[one.address, two.address],
+    );
+    assert_eq!(fixture.short("example.org."), "2");
+    let failures = || fixture.metric("coredns_proxy_healthcheck_failures_total");
+    eventually("three probes have failed", || failures() >= 3.0);
+    let before = one.count("example.org.");
+    for _ in 0..10 {
+        assert_eq!(fixture.short("example.org."), "2");
+    }
+    assert_eq!(one.count("example.org."), before, "the upstream is down and is not asked");
+    one.becomes(|asked| vec![Step::Send(asked.address(1))]);
+    eventually("the upstream is asked again", || fixture.short("example.org.") == "1");
+}
+
+#[test]
+fn with_max_fails_0_nothing_is_probed_and_nothing_is_down() {
+    let upstream = ScriptedUpstream::new(|_| vec![Step::Close]);
+    let fixture = Fixture::with_options("force_tcp\nmax_fails 0\nhealth_check 1ms", &upstream);
+    for _ in 0..5 {
+        assert_eq!(fixture.short("example.org."), "SERVFAIL");
+    }
+    assert_eq!(upstream.count("example.org."), 10);
+    assert!(probes(&upstream).is_empty());
+}
+
+#[test]
+fn when_all_are_down_one_of_them_is_asked_all_the_same() {
+    let upstream = ScriptedUpstream::new(|_| vec![Step::Close]);
+    let fixture = Fixture::with_options("force_tcp\nmax_fails 1\nhealth_check 10ms", &upstream);
+    assert_eq!(fixture.short("example.org."), "SERVFAIL");
+    eventually("the upstream is down", || {
+        fixture.lines("example.org.");
+        fixture.metric("coredns_forward_healthcheck_broken_total") > 0.0
+    });
+    // Probes still fail, questions do not.
+    upstream.becomes(|asked| {
+        if asked.query.qtype == RecordType::NS {
+            vec![Step::Close]
+        } else {
+            vec![Step::Send(asked.address(1))]
+        }
+    });
+    assert_eq!(fixture.short("example.org."), "1");
+}
+
+#[test]
+fn with_failfast_nobody_is_asked_when_all_are_down() {
+    let upstream = ScriptedUpstream::new(|_| vec![Step::Close]);
+    let fixture = Fixture::with_options(
+        "force_tcp\nmax_fails 1\nhealth_check 10ms\nfailfast_all_unhealthy_upstreams",
+        &upstream,
+    );
+    let asked = query("example.org.", RecordType::A);
+    eventually("the upstream is down", || fixture.failure(&asked) == "no healthy proxies");
+    let before = upstream.count("example.org.");
+    for _ in 0..10 {
+        assert_eq!(fixture.failure(&asked), "no healthy proxies");
+    }
+    assert_eq!(upstream.count("example.org."), before);
+}
+
+#[test]
+fn a_dead_upstream_is_probed_by_one_task_however_many_questions_fail() {
+    let upstream = ScriptedUpstream::silent();
+    let fixture = Fixture::with_options("read_timeout 20ms\nmax_connect_attempts 1", &upstream);
+    for _ in 0..10 {
+        assert_eq!(fixture.short("example.org."), "SERVFAIL");
+    }
+    // Each probe waits for a second; ten failed questions took a fifth of that.
+    assert!(probes(&upstream).len() <= 2, "{} probes", probes(&upstream).len());
+}

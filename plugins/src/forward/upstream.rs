@@ -1,0 +1,209 @@
+//! One upstream: its connections, and whether it is in health.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use periplus_core::metrics::Registry;
+use tokio::time::Instant;
+
+use super::countdown::Countdown;
+use super::error::{Cause, ExchangeError, Step};
+use super::health::Health;
+use super::message::Request;
+use super::metrics::UpstreamMetrics;
+use super::pool::{Limits, Made, Pool};
+use super::settings::{LEAST_DIAL, Settings};
+use super::tcp::{self, TcpConnection};
+use super::udp::UdpConnection;
+
+/// A server that questions are forwarded to.
+pub(super) struct Upstream {
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+    /// How it fares.
+    pub(super) health: Health,
+    /// Its metrics.
+    pub(super) metrics: UpstreamMetrics,
+    /// The stanza it belongs to.
+    pub(super) settings: Arc<Settings>,
+    udp: Pool<UdpConnection>,
+    tcp: Pool<TcpConnection>,
+}
+
+/// The two ways to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// A datagram.
+    Udp,
+    /// A stream.
+    Tcp,
+}
+
+impl Upstream {
+    /// An upstream that nothing is known of yet.
+    pub(super) fn new(
+        address: SocketAddr,
+        settings: Arc<Settings>,
+        registry: &Arc<Registry>,
+    ) -> Upstream {
+        let limits = Limits {
+            expire: settings.expire,
+            max_age: settings.max_age,
+            max_idle: settings.max_idle,
+        };
+        Upstream {
+            address,
+            health: Health::default(),
+            metrics: UpstreamMetrics::new(Arc::clone(registry), address.to_string()),
+            settings,
+            udp: Pool::new(limits),
+            tcp: Pool::new(limits),
+        }
+    }
+
+    /// Sends the request and waits for the message that `accept` takes.
+    pub(super) async fn exchange<T>(
+        &self,
+        request: &Request,
+        over: Over,
+        countdown: &mut Countdown<'_>,
+        accept: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<T, ExchangeError> {
+        match over {
+            Over::Udp => self.over_udp(request, countdown, accept).await,
+            Over::Tcp => self.over_tcp(request, countdown, accept).await,
+        }
+    }
+
+    async fn over_udp<T>(
+        &self,
+        request: &Request,
+        countdown: &mut Countdown<'_>,
+        accept: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<T, ExchangeError> {
+        let now = Instant::now();
+        let mut made = self.sent_over_udp(request, now)?;
+        countdown.allow(now, self.settings.read_timeout);
+        let received = countdown.limit(made.connection.receive(accept)).await;
+        match received.unwrap_or(Err(Cause::Timeout)) {
+            Ok(response) => {
+                if made.connection.is_reusable() {
+                    self.udp.give(made, Instant::now().into_std());
+                }
+                Ok(response)
+            }
+            Err(cause) => Err(self.failed("udp", made.connection.local(), Step::Read, cause)),
+        }
+    }
+
+    fn sent_over_udp(
+        &self,
+        request: &Request,
+        now: Instant,
+    ) -> Result<Made<UdpConnection>, ExchangeError> {
+        while let Some(mut made) = self.udp.take(now.into_std()) {
+            if made.connection.reuse(request.datagram()) {
+                self.metrics.udp.hits.add(1);
+                return Ok(made);
+            }
+        }
+        self.metrics.udp.misses.add(1);
+        let connection =
+            UdpConnection::open(self.address, self.settings.source, request.datagram())
+                .map_err(|(step, cause)| self.failed("udp", None, step, cause))?;
+        Ok(Made { connection, at: now.into_std() })
+    }
+
+    async fn over_tcp<T>(
+        &self,
+        request: &Request,
+        countdown: &mut Countdown<'_>,
+        mut accept: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<T, ExchangeError> {
+        let mut may_be_stale = true;
+        loop {
+            let (mut made, reused) = self.connected(countdown, may_be_stale).await?;
+            countdown.allow(Instant::now(), self.settings.read_timeout);
+            let exchange = made.connection.exchange(request.framed(), request.id(), &mut accept);
+            match countdown.limit(exchange).await.unwrap_or(Err((Step::Read, Cause::Timeout))) {
+                Ok(response) => {
+                    self.tcp.give(made, Instant::now().into_std());
+                    return Ok(response);
+                }
+                // The upstream closed the idle connection while we wrote: no failure of its, so again on a new one.
+                Err((_, cause)) if reused && tcp::is_closed(&cause) => may_be_stale = false,
+                Err((step, cause)) => {
+                    return Err(self.failed("tcp", made.connection.local(), step, cause));
+                }
+            }
+        }
+    }
+
+    async fn connected(
+        &self,
+        countdown: &mut Countdown<'_>,
+        may_be_stale: bool,
+    ) -> Result<(Made<TcpConnection>, bool), ExchangeError> {
+        let now = Instant::now();
+        let idle = || self.tcp.take(now.into_std());
+        while may_be_stale && let Some(made) = idle() {
+            if made.connection.is_quiet() {
+                self.metrics.tcp.hits.add(1);
+                return Ok((made, true));
+            }
+        }
+        self.metrics.tcp.misses.add(1);
+        countdown.allow(now, self.settings.read_timeout.max(LEAST_DIAL));
+        let opened = countdown.limit(TcpConnection::open(self.address, self.settings.source)).await;
+        match opened.unwrap_or(Err((Step::Dial, Cause::Timeout))) {
+            Ok(connection) => Ok((Made { connection, at: now.into_std() }, false)),
+            Err((step, cause)) => Err(self.failed("tcp", None, step, cause)),
+        }
+    }
+
+    /// Closes connections that may not be used any more.
+    pub(super) fn sweep(&self) {
+        let now = Instant::now().into_std();
+        self.udp.sweep(now);
+        self.tcp.sweep(now);
+    }
+
+    fn failed(
+        &self,
+        network: &'static str,
+        local: Option<SocketAddr>,
+        step: Step,
+        cause: Cause,
+    ) -> ExchangeError {
+        ExchangeError { step, network, local, remote: self.address, cause }
+    }
+}
+
+/// An exchange on a connection of its own that is closed afterwards: what a probe or a single look-up does.
+pub(super) async fn exchange_once<T>(
+    remote: SocketAddr,
+    source: Option<IpAddr>,
+    request: &Request,
+    over: Over,
+    limit: Duration,
+    mut accept: impl FnMut(&[u8]) -> Option<T>,
+) -> Result<T, ExchangeError> {
+    let exchange = async {
+        match over {
+            Over::Udp => {
+                let mut connection = UdpConnection::open(remote, source, request.datagram())?;
+                connection.receive(&mut accept).await.map_err(|cause| (Step::Read, cause))
+            }
+            Over::Tcp => {
+                let mut connection = TcpConnection::open(remote, source).await?;
+                connection.exchange(request.framed(), request.id(), &mut accept).await
+            }
+        }
+    };
+    let done = tokio::time::timeout(limit, exchange).await;
+    done.unwrap_or(Err((Step::Read, Cause::Timeout))).map_err(|(step, cause)| {
+        let network = if over == Over::Udp { "udp" } else { "tcp" };
+        ExchangeError { step, network, local: None, remote, cause }
+    })
+}

@@ -1,0 +1,117 @@
+//! What can go wrong between the API server and us.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::scan::ScanError;
+
+/// Why a list or a watch ended other than it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The settings of the client (kubeconfig, certificates, token) cannot be used.
+    Configuration(String),
+    /// No connection, or none that TLS accepts, or it broke before an answer.
+    Connect(String),
+    /// The server answered with a status other than 2xx. The text is `403 Forbidden: ...`.
+    Status(u16, String),
+    /// The version asked for is too old (410 Gone): the list has to be read again.
+    Expired,
+    /// Nothing came for this long.
+    Stalled(Duration),
+    /// The connection broke, or the answer ended in its middle.
+    Cut(String),
+    /// The answer is not what the API says it is.
+    Malformed(String),
+    /// The server is at an older version than the data it gave before, as after a restored backup.
+    WentBack {
+        /// What was seen before.
+        from: String,
+        /// What the server says now.
+        to: String,
+    },
+}
+
+impl Failure {
+    /// The metric label `reason`.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Failure::Configuration(_) => "configuration",
+            Failure::Connect(_) => "connect",
+            Failure::Status(401, _) => "unauthorized",
+            Failure::Status(403, _) => "forbidden",
+            Failure::Status(429, _) => "too_many_requests",
+            Failure::Status(500.., _) => "server_error",
+            Failure::Status(..) => "refused",
+            Failure::Expired => "expired",
+            Failure::Stalled(_) => "stalled",
+            Failure::Cut(_) => "cut",
+            Failure::Malformed(_) => "malformed",
+            Failure::WentBack { .. } => "went_back",
+        }
+    }
+
+    /// All labels, so that the series exist from the start.
+    pub(super) const REASONS: [&str; 12] = [
+        "configuration",
+        "connect",
+        "unauthorized",
+        "forbidden",
+        "too_many_requests",
+        "server_error",
+        "refused",
+        "expired",
+        "stalled",
+        "cut",
+        "malformed",
+        "went_back",
+    ];
+
+    /// Whether credentials and certificates should be read again before the next try.
+    pub(super) fn wants_new_client(&self) -> bool {
+        matches!(self, Failure::Configuration(_) | Failure::Connect(_) | Failure::Status(401, _) | Failure::Stalled(_))
+    }
+
+    /// Whether it belongs to the ordinary life of a watch, so that nobody needs to be told as long as the next try works.
+    pub(super) fn is_routine(&self) -> bool {
+        matches!(self, Failure::Expired)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Configuration(text) => f.write_str(text),
+            Failure::Connect(text) => write!(f, "request failed: {text}"),
+            Failure::Status(_, text) => f.write_str(text),
+            Failure::Expired => f.write_str("410 Gone: the version asked for is too old"),
+            Failure::Stalled(time) => write!(f, "nothing from the API server for {} s", time.as_secs_f32()),
+            Failure::Cut(text) => write!(f, "connection lost: {text}"),
+            Failure::Malformed(text) => write!(f, "unexpected answer: {text}"),
+            Failure::WentBack { from, to } => write!(f, "the API server went back from version {from} to {to}"),
+        }
+    }
+}
+
+impl From<ScanError> for Failure {
+    fn from(error: ScanError) -> Failure {
+        Failure::Malformed(match error {
+            ScanError::NotAList => "not a list of objects in JSON".to_owned(),
+            ScanError::TooLarge => "an object larger than 16 MB".to_owned(),
+        })
+    }
+}
+
+/// An error with its causes, without saying the same twice.
+pub(super) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}

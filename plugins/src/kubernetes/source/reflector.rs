@@ -1,0 +1,425 @@
+//! Follows one kind of object on the API server: list, watch, and again from where that ended.
+//!
+//! ```text
+//!  start -> List(Any) ------ complete ------> Watch(version) <---------------------------.
+//!             ^ failed                           | ended, or a bookmark came: go on ------|
+//!             '- again                           | failed, or ended without a bookmark    |
+//!                                                v                                        |
+//!                                             Probe(version): at which version are you? --'
+//!                                                | older than ours
+//!           410 Gone: List(AtLeast) <- Watch     v
+//!             '- failed ------------------> List(Latest)
+//! ```
+//!
+//! A server that was restored from a backup is *behind* what we have seen. It would send nothing for a watch from our version until it
+//! has caught up, without an error; bookmarks do not come either. That is what the probe is for, and why it asks whenever something
+//! was odd.
+
+use std::cmp::Ordering;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::backoff::Backoff;
+use super::connection::Connection;
+use super::decode::decode;
+use super::failure::{Failure, with_causes};
+use super::feed::Feed;
+use super::metrics::name;
+use super::scan::{LineScanner, ListScanner, Piece};
+use super::{Sink, Timing};
+use crate::kubernetes::objects::Resource;
+
+/// Objects per page of a list that the server reads from its store. What comes from its watch cache comes in one piece anyway.
+const PAGE: u32 = 500;
+
+/// Pods that have ended have no address (CoreDNS's `podListFunc`).
+const RUNNING: &str = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown";
+
+/// Follows one kind of object.
+pub(super) struct Reflector<S> {
+    feed: Feed<S>,
+    connection: Arc<Connection>,
+    /// Path and selectors, to which a request adds its parameters.
+    base: String,
+    timing: Timing,
+}
+
+/// What to do next.
+enum Step {
+    List(From),
+    Probe(String),
+    Watch(String),
+}
+
+/// How new a list has to be.
+enum From {
+    /// Whatever the server has at hand; the watch brings what is missing.
+    Any,
+    /// Nothing older than this version: the server may answer from its watch cache.
+    AtLeast(String),
+    /// What is stored now.
+    Latest(Pages),
+}
+
+/// How a list that comes from the server's store is divided.
+enum Pages {
+    /// Into pages that are easy on the server.
+    Small,
+    /// Not at all: the pages became too old before the last one was read.
+    One,
+}
+
+impl<S: Sink> Reflector<S> {
+    pub(super) fn new(feed: Feed<S>, connection: Arc<Connection>, selector: Option<&str>, timing: Timing) -> Reflector<S> {
+        let base = base(feed.resource(), selector);
+        Reflector { feed, connection, base, timing }
+    }
+
+    /// Follows the objects for ever.
+    pub(super) async fn run(mut self) {
+        let mut backoff = Backoff::new(self.timing.backoff, self.timing.backoff_most);
+        let mut step = Step::List(From::Any);
+        loop {
+            let (next, failure) = match step {
+                Step::List(from) => match self.list(&from).await {
+                    Ok(version) => (Step::Watch(version), None),
+                    Err(failure) => (Step::List(after_failed_list(from, &failure)), Some(failure)),
+                },
+                Step::Probe(version) => match self.probe(&version).await {
+                    Ok(()) => (Step::Watch(version), None),
+                    Err(failure @ Failure::WentBack { .. }) => (Step::List(From::Latest(Pages::Small)), Some(failure)),
+                    Err(failure) => (Step::Probe(version), Some(failure)),
+                },
+                Step::Watch(version) => self.watch(version, &mut backoff).await,
+            };
+            step = next;
+            if let Some(failure) = failure {
+                self.feed.fails(&failure);
+                // Asking for a list at once is right the first time, and still bounded when it goes on like that.
+                sleep(backoff.next()).await;
+            }
+        }
+    }
+
+    /// Reads a list. Returns its version.
+    async fn list(&mut self, from: &From) -> Result<String, Failure> {
+        let limit = PAGE.to_string();
+        let mut page = String::new();
+        self.feed.list_begins();
+        loop {
+            let mut parameters = match from {
+                From::Any => vec![("resourceVersion", "0")],
+                From::AtLeast(version) => {
+                    vec![("resourceVersion", version.as_str()), ("resourceVersionMatch", "NotOlderThan")]
+                }
+                From::Latest(Pages::Small) => vec![("limit", limit.as_str())],
+                From::Latest(Pages::One) => Vec::new(),
+            };
+            if !page.is_empty() {
+                parameters.push(("continue", &page));
+            }
+            let metadata = self.page(&self.url(&parameters)).await?;
+            page = metadata.next;
+            if page.is_empty() {
+                self.feed.list_ended();
+                self.feed.complete();
+                self.feed.works();
+                return Ok(metadata.resource_version);
+            }
+        }
+    }
+
+    /// Reads one page, object by object as they arrive.
+    async fn page(&mut self, url: &str) -> Result<ListMetadata, Failure> {
+        let mut body = self.connection.get(url).await?;
+        let mut scanner = ListScanner::default();
+        let mut metadata = None;
+        let resource = self.feed.resource();
+        while let Some(chunk) = chunk(&mut body, self.timing.list_silence).await? {
+            scanner.push(&chunk, |piece| {
+                match piece {
+                    Piece::Metadata(text) => metadata = Some(serde_json::from_slice(text).map_err(malformed)?),
+                    Piece::Item(text) => match decode(resource, &mut serde_json::Deserializer::from_slice(text)) {
+                        Ok(decoded) => self.feed.seen(decoded),
+                        Err(error) => passed_over(resource, &error),
+                    },
+                }
+                Ok::<_, Failure>(())
+            })?;
+        }
+        match metadata {
+            Some(metadata) if scanner.ended() => Ok(metadata),
+            _ => Err(Failure::Cut("the list ended in its middle".to_owned())),
+        }
+    }
+
+    /// Asks the server how far it is: a quorum read, but of one object at most.
+    async fn probe(&mut self, version: &str) -> Result<(), Failure> {
+        let metadata = self.first_object().await?;
+        match compare(&metadata.resource_version, version) {
+            Some(Ordering::Less) => {
+                Err(Failure::WentBack { from: version.to_owned(), to: metadata.resource_version })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Lists one object and passes it over: it is not a list that says what is gone.
+    async fn first_object(&mut self) -> Result<ListMetadata, Failure> {
+        let mut body = self.connection.get(&self.url(&[("limit", "1")])).await?;
+        let mut scanner = ListScanner::default();
+        let mut metadata = None;
+        while let Some(chunk) = chunk(&mut body, self.timing.list_silence).await? {
+            scanner.push(&chunk, |piece| {
+                if let Piece::Metadata(text) = piece {
+                    metadata = Some(serde_json::from_slice(text).map_err(malformed)?);
+                }
+                Ok::<_, Failure>(())
+            })?;
+        }
+        metadata.ok_or_else(|| Failure::Cut("the list ended in its middle".to_owned()))
+    }
+
+    /// Reads events until the watch ends. Returns what to do next, and what went wrong.
+    async fn watch(&mut self, version: String, backoff: &mut Backoff) -> (Step, Option<Failure>) {
+        let started = Instant::now();
+        let mut watch = Watch { version, heard: None };
+        let result = self.events(&mut watch).await;
+        let Watch { version, heard } = watch;
+        if heard.is_some() {
+            backoff.reset();
+        }
+        match result {
+            Ok(()) => {
+                // Against a server that ends its watches at once.
+                if started.elapsed() < self.timing.backoff_most {
+                    sleep(backoff.next()).await;
+                }
+                // The ordinary end of a watch comes after a bookmark at least.
+                (if heard.is_some() { Step::Watch(version) } else { Step::Probe(version) }, None)
+            }
+            Err(Failure::Expired) => (Step::List(From::AtLeast(version)), Some(Failure::Expired)),
+            Err(failure @ Failure::WentBack { .. }) => (Step::List(From::Latest(Pages::Small)), Some(failure)),
+            Err(failure) => {
+                if matches!(failure, Failure::Stalled(_)) {
+                    self.connection.distrust().await;
+                }
+                (Step::Probe(version), Some(failure))
+            }
+        }
+    }
+
+    async fn events(&mut self, watch: &mut Watch) -> Result<(), Failure> {
+        let time = self.timing.watch.mul_f64(1.0 + 0.25 * fastrand::f64());
+        // The server counts in whole seconds.
+        let seconds = time.as_secs_f64().ceil();
+        let parameters = [
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+            ("timeoutSeconds", &seconds.to_string()),
+            ("resourceVersion", &watch.version),
+        ];
+        let mut body = self.connection.get(&self.url(&parameters)).await?;
+        self.feed.works();
+        let mut lines = LineScanner::default();
+        let time = Duration::from_secs_f64(seconds) + self.timing.watch_grace;
+        let end = Instant::now() + time;
+        loop {
+            let chunk = match chunk(&mut body, end.saturating_duration_since(Instant::now())).await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => return Ok(()),
+                // A server that sends, but does not end the watch: it is ended from here.
+                Err(Failure::Stalled(_)) if watch.heard.is_some_and(|heard| end - heard < self.timing.watch) => {
+                    return Ok(());
+                }
+                Err(Failure::Stalled(_)) => return Err(Failure::Stalled(time)),
+                Err(failure) => return Err(failure),
+            };
+            let before = watch.heard;
+            let result = lines.push(&chunk, |line| self.event(watch, line));
+            if watch.heard != before {
+                self.feed.current();
+            }
+            result?;
+        }
+    }
+
+    fn event(&mut self, watch: &mut Watch, line: &[u8]) -> Result<(), Failure> {
+        if line.trim_ascii().is_empty() {
+            return Ok(());
+        }
+        let event: Event<'_> = serde_json::from_slice(line).map_err(malformed)?;
+        let resource = self.feed.resource();
+        let object = event.object;
+        match event.kind {
+            "BOOKMARK" => {
+                let bookmark = Bookmark::deserialize(object).map_err(malformed)?;
+                watch.advance(bookmark.metadata.resource_version)?;
+            }
+            "ERROR" => return Err(Status::deserialize(object).map_err(malformed)?.failure()),
+            kind => match decode(resource, object) {
+                Ok(decoded) if kind == "DELETED" => {
+                    watch.hear();
+                    // Some servers say at which version it was last alive.
+                    if compare(&decoded.version, &watch.version) != Some(Ordering::Less) {
+                        watch.advance(decoded.version)?;
+                    }
+                    self.feed.gone(decoded.key);
+                }
+                Ok(decoded) => {
+                    watch.advance(decoded.version.clone())?;
+                    self.feed.seen(decoded);
+                }
+                Err(error) => passed_over(resource, &error),
+            },
+        }
+        Ok(())
+    }
+
+    fn url(&self, parameters: &[(&str, &str)]) -> String {
+        let mut url = self.base.clone();
+        for (name, value) in parameters {
+            add_parameter(&mut url, name, value);
+        }
+        url
+    }
+}
+
+/// A watch that runs.
+struct Watch {
+    /// What has been seen.
+    version: String,
+    /// When the last event or bookmark came.
+    heard: Option<Instant>,
+}
+
+impl Watch {
+    fn hear(&mut self) {
+        self.heard = Some(Instant::now());
+    }
+
+    /// An event or bookmark with this version came.
+    fn advance(&mut self, version: String) -> Result<(), Failure> {
+        self.hear();
+        if compare(&version, &self.version) == Some(Ordering::Less) {
+            return Err(Failure::WentBack { from: std::mem::take(&mut self.version), to: version });
+        }
+        self.version = version;
+        Ok(())
+    }
+}
+
+fn after_failed_list(from: From, failure: &Failure) -> From {
+    match (from, failure) {
+        (From::Any, _) => From::Any,
+        // The server's watch cache may be what is behind.
+        (From::AtLeast(_), _) => From::Latest(Pages::Small),
+        (From::Latest(_), Failure::Expired) => From::Latest(Pages::One),
+        (From::Latest(_), _) => From::Latest(Pages::Small),
+    }
+}
+
+/// The next part of a body; `None` at its end.
+async fn chunk(body: &mut Response<Body>, silence: Duration) -> Result<Option<Bytes>, Failure> {
+    loop {
+        match timeout(silence, body.body_mut().frame()).await {
+            Err(_) => return Err(Failure::Stalled(silence)),
+            Ok(None) => return Ok(None),
+            Ok(Some(Err(error))) => return Err(Failure::Cut(with_causes(&error))),
+            Ok(Some(Ok(frame))) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+/// Versions are numbers that grow; what is none cannot be compared.
+fn compare(one: &str, other: &str) -> Option<Ordering> {
+    Some(one.parse::<u128>().ok()?.cmp(&other.parse().ok()?))
+}
+
+fn malformed(error: serde_json::Error) -> Failure {
+    Failure::Malformed(error.to_string())
+}
+
+fn passed_over(resource: Resource, error: &serde_json::Error) {
+    tracing::warn!("plugin/kubernetes: {}: an object is passed over: {error}", name(resource));
+}
+
+/// Path and selectors.
+fn base(resource: Resource, selector: Option<&str>) -> String {
+    let group = match resource {
+        Resource::EndpointSlices => "/apis/discovery.k8s.io/v1",
+        _ => "/api/v1",
+    };
+    let mut base = format!("{group}/{}", name(resource));
+    if let Some(selector) = selector {
+        add_parameter(&mut base, "labelSelector", selector);
+    }
+    if resource == Resource::Pods {
+        add_parameter(&mut base, "fieldSelector", RUNNING);
+    }
+    base
+}
+
+fn add_parameter(url: &mut String, name: &str, value: &str) {
+    url.push(if url.contains('?') { '&' } else { '?' });
+    url.push_str(name);
+    url.push('=');
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            let _ = write!(url, "%{byte:02X}");
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListMetadata {
+    resource_version: String,
+    #[serde(default, rename = "continue")]
+    next: String,
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Bookmark {
+    metadata: ListMetadata,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    #[serde(default)]
+    code: u16,
+    #[serde(default)]
+    message: String,
+}
+
+impl Status {
+    fn failure(self) -> Failure {
+        match self.code {
+            410 => Failure::Expired,
+            code => Failure::Status(code, format!("{code} {}", self.message)),
+        }
+    }
+}
