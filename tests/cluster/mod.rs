@@ -1,11 +1,12 @@
 //! The names of a cluster: the same questions and answers for every source of the `kubernetes` plugin, and for CoreDNS.
 
-mod live;
+pub mod live;
 pub mod rows;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use live::Cluster;
 use rows::Section;
 
 use crate::support::client::{question, udp};
@@ -13,6 +14,7 @@ use crate::support::cluster::{built_in_namespaces, manifest, objects};
 use crate::support::peer::{Peer, coredns};
 use crate::support::real_api_server::RealApiServer;
 use crate::support::server::TestServer;
+use crate::support::test_api_server::ScriptedApiServer;
 use crate::support::upstream::Upstream;
 
 const TABLES: &[(&str, &str)] = &[
@@ -90,6 +92,20 @@ fn a_folder_of_manifests_answers_every_row() {
         ask(server.address);
     };
     check(start, "snapshot DIR/cluster.json");
+}
+
+#[test]
+fn the_test_api_server_answers_every_row() {
+    let api = ScriptedApiServer::start();
+    for object in [built_in_namespaces(), objects()].concat() {
+        api.create(&object);
+    }
+    let start = |corefile: &str, ask: &mut dyn FnMut(SocketAddr)| {
+        let server = TestServer::start(&corefile.replace("URL", &api.url()));
+        wait_until_synced(server.address);
+        ask(server.address);
+    };
+    check(start, "endpoint URL");
 }
 
 #[test]

@@ -5,6 +5,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
+use super::test_api_server::collection;
+
 /// A connection to an API server.
 pub struct Api {
     client: kube::Client,
@@ -74,13 +76,7 @@ fn folder(object: &Value) -> String {
         Some(group) => format!("/apis/{group}"),
         None => panic!("an object has a version"),
     };
-    let plural = match object["kind"].as_str() {
-        Some("Namespace") => "namespaces",
-        Some("Service") => "services",
-        Some("EndpointSlice") => "endpointslices",
-        Some("Pod") => "pods",
-        other => panic!("tests do not make objects of kind {other:?}"),
-    };
+    let plural = collection(object);
     match object["metadata"]["namespace"].as_str() {
         Some(namespace) => format!("{version}/namespaces/{namespace}/{plural}"),
         None => format!("{version}/{plural}"),

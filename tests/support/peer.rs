@@ -17,7 +17,7 @@ pub struct Peer {
     pub name: String,
     pub address: SocketAddr,
     process: Process,
-    directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 impl Peer {
@@ -36,7 +36,7 @@ impl Peer {
         let process = Process::start(Command::new(binary).arg("-conf").arg(path), &log);
         let name = binary.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        Peer { name, address, process, directory }
+        Peer { name, address, process, _directory: directory }
     }
 
     /// Waits until a question that only a synced cluster can answer gets one of these RCODEs.
@@ -51,16 +51,6 @@ impl Peer {
             assert!(begun.elapsed() < PATIENCE, "{} is not ready:\n{}", self.name, self.process.last_words());
             std::thread::sleep(Duration::from_millis(50));
         }
-    }
-
-    /// The end of what it logged.
-    pub fn last_words(&self) -> String {
-        self.process.last_words()
-    }
-
-    /// A file in its directory.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
     }
 }
 
