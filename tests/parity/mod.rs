@@ -138,7 +138,11 @@ fn report(unknown: &[Unknown]) -> String {
         }
     }
     texts.truncate(SHOWN);
-    format!("{} differences:\n{}\n\n{}", unknown.len(), kinds.join("\n"), texts.join("\n"))
+    let all: Vec<&str> = unknown.iter().map(|one| one.text.as_str()).collect();
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("differences.txt");
+    std::fs::write(&file, all.join("\n")).expect("a file can be written");
+    let (kinds, texts) = (kinds.join("\n"), texts.join("\n"));
+    format!("{} differences:\n{kinds}\n\n{texts}\nAll of them: {}", unknown.len(), file.display())
 }
 
 /// A running server and the sockets to ask it with.

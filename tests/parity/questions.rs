@@ -258,7 +258,6 @@ fn names(objects: &[Value]) -> BTreeSet<String> {
                     let below = [&namespace, "missing", "bare"].map(|namespace| format!("{dashed}.{namespace}.pod.cluster.local."));
                     names.extend(below);
                     names.insert(format!("{dashed}0.{namespace}.pod.cluster.local."));
-                    names.insert(format!("x.{dashed}.{namespace}.pod.cluster.local."));
                     names.insert(format!("_p._t.{dashed}.{namespace}.pod.cluster.local."));
                 }
             }
