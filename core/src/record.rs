@@ -376,7 +376,8 @@ pub fn address_of_reverse_name(name: NameRef<'_>) -> Option<IpAddr> {
 
 fn decimal_octet(label: &[u8]) -> Option<u8> {
     // `010` is not the way an address is written: Go's ParseIP, which CoreDNS uses, refuses it too.
-    if label.is_empty() || label.len() > 3 || (label.len() > 1 && label[0] == b'0') {
+    let digits = !label.is_empty() && label.iter().all(u8::is_ascii_digit);
+    if !digits || label.len() > 3 || (label.len() > 1 && label[0] == b'0') {
         return None;
     }
     std::str::from_utf8(label).ok()?.parse().ok()

@@ -133,7 +133,8 @@ impl Shared {
     /// Asks inward, or waits with others for what they asked.
     fn miss(self: &Arc<Self>, query: &Query, next: Next<'_>, server: usize, joins: u8) -> Outcome {
         let question = self.store.question(query);
-        let may_join = joins > 0 && query.depth == 0;
+        // A HINFO question may be the probe of `loop`, which is found out by coming in again while its first copy still waits.
+        let may_join = joins > 0 && query.depth == 0 && query.qtype != RecordType::HINFO;
         if may_join && let Some(waiter) = self.flights.find(question) {
             return self.join(waiter, query, next, server, joins - 1);
         }

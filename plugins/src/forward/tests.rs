@@ -66,11 +66,11 @@ impl Fixture {
         }
     }
 
-    /// The value of a metric, found by how its line begins; 0 if there is none.
+    /// The sum of all series of a metric, found by how their lines begin.
     fn metric(&self, beginning: &str) -> f64 {
         let text = self.configured.instance.metrics.expose();
-        let line = text.lines().find(|line| line.starts_with(beginning));
-        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+        let lines = text.lines().filter(|line| line.starts_with(beginning));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 }
 

@@ -1,15 +1,32 @@
-//! Placeholder.
+//! `kubernetes`: answers for the services and pods of a cluster.
+//!
+//! ```text
+//!  source (watches, manifests) --Change--> index <--lookups-- answers <-- handler <-- queries
+//! ```
+//!
+//! Sources know no DNS, the index knows no client, and the answers are made of what lies ready in the index.
 
+mod answers;
+mod apex;
+mod dashed;
+mod external_name;
+mod handler;
+pub mod index;
+mod metrics;
+mod names;
 pub mod objects;
+mod pods;
+mod reverse;
+mod services;
+mod setup;
 pub mod source;
+mod srv;
+#[cfg(test)]
+mod tests;
+mod zone;
 
-use std::sync::Arc;
+pub use metrics::Metrics;
+pub use setup::setup;
 
-use periplus_core::corefile::Diagnostics;
-use periplus_core::plugin::Plugin;
-use periplus_core::setup::Setup;
-
-/// Placeholder.
-pub fn setup(_setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
-    Ok(None)
-}
+/// The directive's name.
+const NAME: &str = "kubernetes";

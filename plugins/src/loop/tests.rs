@@ -26,9 +26,9 @@ use crate::testing::{
 };
 
 const PACE: Pace = Pace {
-    answer: Duration::from_millis(500),
+    answer: Duration::from_secs(5),
     retry: Duration::from_millis(20),
-    round: Duration::from_secs(5),
+    round: Duration::from_secs(10),
     grace: Duration::from_millis(50),
     recheck: Duration::from_millis(50),
 };

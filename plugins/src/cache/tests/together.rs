@@ -140,3 +140,13 @@ fn different_questions_do_not_wait_for_each_other() {
     gate.add_permits(5);
     finish(futures);
 }
+
+#[test]
+fn a_probe_that_comes_back_does_not_wait_for_itself() {
+    let (world, gate) = gated(|query| reply(query, POSITIVE).into());
+    let probe = world.query("1.2.", RecordType::HINFO);
+    let futures = (0..3).map(|_| begin(&world, &probe)).collect();
+    assert_eq!(world.asked(), 3);
+    gate.add_permits(3);
+    finish(futures);
+}

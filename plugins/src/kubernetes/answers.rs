@@ -1,0 +1,92 @@
+//! From the shape of a question to what there is to say.
+//!
+//! ```text
+//!  name -> Shape -> services / pods / reverse / apex -> Finding -> handler
+//! ```
+
+use std::sync::{Arc, LazyLock};
+
+use periplus_core::codes::RecordType;
+use periplus_core::query::Query;
+use periplus_core::record::{Entry, RecordSet, txt_rdata};
+use periplus_core::reply::Reply;
+
+use super::handler::{Place, Shared};
+use super::names::{self, Shape, Tree};
+use super::{NAME, apex, pods, reverse, services};
+
+/// What the index has for a question.
+#[derive(Debug)]
+pub(super) enum Finding {
+    /// Records.
+    Reply(Reply),
+    /// The name stands for another one, which has to be looked up.
+    Alias(Arc<RecordSet>),
+    /// The name exists, the type does not.
+    NoData,
+    /// There is no such name.
+    NameError,
+    /// There is no record at the name, but there are some below it, or of types for which CoreDNS says that there is no such name. Where
+    /// CoreDNS would pass the query on, so does Periplus; a final answer is NODATA (RFC 2308 section 2.2, RFC 8020 section 2).
+    WronglyDenied,
+}
+
+impl Finding {
+    /// Records of the question's own name, or NODATA without any.
+    pub(super) fn records(query: &Query, set: Option<Arc<RecordSet>>) -> Finding {
+        match set {
+            Some(set) => {
+                let mut reply = reply(query);
+                reply.answer.push(Entry::of_question(set));
+                Finding::Reply(reply)
+            }
+            None => Finding::NoData,
+        }
+    }
+}
+
+/// An empty reply of this plugin.
+pub(super) fn reply(query: &Query) -> Reply {
+    let mut reply = Reply::authoritative(query, NAME);
+    reply.live = true;
+    reply
+}
+
+/// Version of the schema, as CoreDNS has it, and its TTL in seconds.
+static DNS_VERSION: LazyLock<Arc<RecordSet>> =
+    LazyLock::new(|| RecordSet::one(RecordType::TXT, 28800, &txt_rdata(b"1.1.0")));
+
+/// Looks up a question in a zone.
+pub(super) fn find(shared: &Shared, query: &Query, place: Place<'_>) -> Finding {
+    let name = query.name();
+    let shape = names::parse(name, place.offset);
+    match (shape, query.qtype) {
+        (Shape::Apex, RecordType::SOA) => {
+            let mut reply = reply(query);
+            reply.answer.push(place.soa(query, shared.index.serial()));
+            Finding::Reply(reply)
+        }
+        (Shape::Apex, RecordType::NS) => apex::name_servers(shared, query, place),
+        (Shape::Apex | Shape::Tree, RecordType::TXT) => Finding::WronglyDenied,
+        (Shape::Apex | Shape::Tree, _) => Finding::NoData,
+        (Shape::DnsVersion, RecordType::TXT) => {
+            Finding::records(query, Some(Arc::clone(&DNS_VERSION)))
+        }
+        (Shape::DnsVersion | Shape::Dns, _) => Finding::WronglyDenied,
+        (Shape::NameServer, RecordType::TXT | RecordType::PTR) => Finding::WronglyDenied,
+        (Shape::NameServer, _) => apex::name_server_address(shared, query),
+        (Shape::Unknown, _) => reverse::find(shared, query),
+        // CoreDNS has no services below reverse names.
+        _ if place.zone.is_reverse => Finding::NameError,
+        (Shape::Namespace(tree, namespace), rtype) => match (shared.has(tree, namespace), rtype) {
+            (false, _) => Finding::NameError,
+            (true, RecordType::TXT) => Finding::WronglyDenied,
+            (true, _) => Finding::NoData,
+        },
+        (Shape::Service(service), _) => services::find(shared, query, place, service),
+        (Shape::Pod { label, namespace }, _) if shared.has(Tree::Pod, namespace) => {
+            pods::find(shared, query, place, label, namespace)
+        }
+        (Shape::Pod { .. }, _) => Finding::NameError,
+    }
+}

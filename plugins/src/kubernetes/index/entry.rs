@@ -1,0 +1,107 @@
+//! A service with its endpoints: the unit that changes at once.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use foldhash::fast::RandomState;
+use periplus_core::codes::RecordType;
+use periplus_core::record::{self, RecordSet};
+
+use super::namespace::Namespace;
+use super::ports::Ports;
+use super::slice::Slice;
+
+/// All that is known under one service name. Never changed: an event puts a new one in its place.
+#[derive(Debug)]
+pub(crate) struct ServiceEntry {
+    pub(crate) namespace: Arc<Namespace>,
+    pub(crate) kind: Kind,
+    /// Ports of the Service.
+    pub(crate) ports: Ports,
+    /// Its EndpointSlices, which may be there before the Service is.
+    pub(crate) slices: Box<[Arc<Slice>]>,
+    /// The cluster IPs; for a headless service all its endpoints, made when first asked for.
+    pub(super) addresses: OnceLock<AddressSets>,
+}
+
+/// What a Service answers with.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    /// Only slices have been seen.
+    Absent,
+    /// With cluster IPs.
+    Cluster,
+    /// With its endpoints.
+    Headless,
+    /// With a CNAME to another name; `None` where the external name cannot be a target (an IP address, or no name at all).
+    External(Option<Arc<RecordSet>>),
+}
+
+/// Addresses as record sets, ready to send.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AddressSets {
+    v4: Option<Arc<RecordSet>>,
+    v6: Option<Arc<RecordSet>>,
+}
+
+impl ServiceEntry {
+    /// Whether the name is answered at all.
+    pub(crate) fn is_exposed(&self) -> bool {
+        self.namespace.is_exposed()
+    }
+
+    /// The addresses that the service's own name has: cluster IPs, or the endpoints of a headless service.
+    pub(crate) fn address_sets(&self, ttl: u32) -> &AddressSets {
+        if let Some(sets) = self.addresses.get() {
+            return sets;
+        }
+        let sets = AddressSets::of_endpoints(&self.slices, ttl);
+        // Two readers may both come here first; the loser throws its work away rather than wait.
+        let _ = self.addresses.set(sets);
+        self.addresses.get().expect("it has just been set, here or by another reader")
+    }
+
+    /// Whether any endpoint is ready.
+    pub(crate) fn has_endpoints(&self) -> bool {
+        self.slices.iter().any(|slice| !slice.addresses().is_empty())
+    }
+}
+
+impl AddressSets {
+    pub(super) fn new(addresses: &[IpAddr], ttl: u32) -> AddressSets {
+        let family =
+            |v4| addresses.iter().copied().filter(move |address: &IpAddr| address.is_ipv4() == v4);
+        AddressSets {
+            v4: RecordSet::addresses(ttl, family(true)),
+            v6: RecordSet::addresses(ttl, family(false)),
+        }
+    }
+
+    fn of_endpoints(slices: &[Arc<Slice>], ttl: u32) -> AddressSets {
+        let mut seen = HashSet::with_hasher(RandomState::default());
+        let all = slices.iter().flat_map(|slice| slice.addresses()).copied();
+        let distinct: Vec<IpAddr> = all.filter(|address| seen.insert(*address)).collect();
+        AddressSets::new(&distinct, ttl)
+    }
+
+    /// The set for a question type; `None` for other types too.
+    pub(crate) fn of_type(&self, rtype: RecordType) -> Option<&Arc<RecordSet>> {
+        match rtype {
+            RecordType::A => self.v4.as_ref(),
+            RecordType::AAAA => self.v6.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The sets of both families that are there.
+    pub(crate) fn both(&self) -> impl Iterator<Item = &Arc<RecordSet>> {
+        self.v4.iter().chain(&self.v6)
+    }
+
+    /// All addresses.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.both()
+            .flat_map(|set| set.rdata().filter_map(|rdata| record::address(set.rtype(), rdata)))
+    }
+}

@@ -1,0 +1,92 @@
+//! From addresses to names.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use periplus_core::codes::RecordType;
+use periplus_core::name::{Name, NameRef};
+use periplus_core::query::Query;
+use periplus_core::record::{RecordSet, RecordSetBuilder, address_of_reverse_name};
+
+use super::answers::Finding;
+use super::handler::Shared;
+use super::index::EndpointRef;
+use super::{names, srv};
+
+/// Looks up a name outside the service schema: a reverse name or none at all.
+pub(super) fn find(shared: &Shared, query: &Query) -> Finding {
+    let name = query.name();
+    if !name.as_wire().ends_with(b"\x04arpa\0") {
+        return Finding::NameError;
+    }
+    let Some(address) = address_of_reverse_name(name) else {
+        return if is_partial(name) { Finding::WronglyDenied } else { Finding::NameError };
+    };
+    match (pointers(shared, address.to_canonical()), query.qtype) {
+        (Some(set), RecordType::PTR) => Finding::records(query, Some(set)),
+        (Some(_), _) => Finding::WronglyDenied,
+        (None, _) => Finding::NameError,
+    }
+}
+
+/// The PTR records of an address: of one service that has it as cluster IP, or else of all endpoints that have it.
+fn pointers(shared: &Shared, address: IpAddr) -> Option<Arc<RecordSet>> {
+    let ttl = shared.index.ttl();
+    let of_service = shared.index.services_at(address, |services| {
+        let key = services.iter().find(|key| is_answered(shared, key))?;
+        srv::service_name(None, key, shared.primary_zone.as_ref())
+    });
+    if let Some(target) = of_service {
+        return Some(RecordSet::name(RecordType::PTR, ttl, target.as_ref()));
+    }
+    let mut targets: Vec<Name> = Vec::new();
+    shared.index.slices_at(address, |slices| {
+        for slice in slices {
+            let Some(key) = slice.service.as_ref().filter(|key| is_answered(shared, key)) else {
+                continue;
+            };
+            for endpoint in slice.endpoints().filter(|endpoint| endpoint.address == address) {
+                targets.extend(
+                    endpoint_name(shared, &endpoint, key).filter(|name| !targets.contains(name)),
+                );
+            }
+        }
+    });
+    let mut set = RecordSetBuilder::new(RecordType::PTR, ttl);
+    targets.iter().for_each(|target| set.push(target.as_wire()));
+    if set.is_empty() { None } else { Some(set.finish()) }
+}
+
+fn endpoint_name(shared: &Shared, endpoint: &EndpointRef<'_>, key: &[u8]) -> Option<Name> {
+    endpoint.with_label(|label| srv::service_name(Some(label), key, shared.primary_zone.as_ref()))
+}
+
+/// Only the option `namespaces` hides PTR records; `namespace_labels` does not, as in CoreDNS.
+fn is_answered(shared: &Shared, key: &[u8]) -> bool {
+    !shared.has_namespace_list
+        || names::key_labels(key).nth(1).is_some_and(|namespace| shared.index.is_exposed(namespace))
+}
+
+/// Whether a name could have reverse names below it. Which of them exist is not asked: NODATA for one that has none below it
+/// denies less than it could, which hurts nobody.
+fn is_partial(name: NameRef<'_>) -> bool {
+    let labels: Vec<&[u8]> = name.labels().collect();
+    let Some((&[tree, _arpa], digits)) =
+        labels.split_last_chunk::<2>().map(|(digits, tree)| (tree, digits))
+    else {
+        return false;
+    };
+    match tree {
+        b"in-addr" => digits.len() < 4 && digits.iter().all(|label| is_octet(label)),
+        b"ip6" => {
+            digits.len() < 32
+                && digits.iter().all(|label| label.len() == 1 && label[0].is_ascii_hexdigit())
+        }
+        _ => false,
+    }
+}
+
+fn is_octet(label: &[u8]) -> bool {
+    let text = std::str::from_utf8(label).unwrap_or_default();
+    text.parse::<u8>().is_ok_and(|octet| octet.to_string() == text)
+}

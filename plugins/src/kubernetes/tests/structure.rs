@@ -1,0 +1,482 @@
+//! Names that do not depend on services: apex, trees, namespaces, versions; synchronisation and fallthrough.
+
+use periplus_core::zone::{Fallthrough, Zones};
+
+use super::cluster::*;
+use super::*;
+use crate::kubernetes::pods::PodMode;
+
+const TYPES: [&str; 7] = ["A", "AAAA", "SRV", "MX", "CNAME", "PTR", "HTTPS"];
+
+fn cluster(options: Options) -> Cluster {
+    Cluster::new(
+        options,
+        [namespace("test"), cluster_ip("test/web", &["10.96.10.1"], &["http:80/tcp"])],
+    )
+}
+
+#[test]
+fn structural_names_exist_without_records() {
+    let cluster = cluster(Options { pods: PodMode::Insecure, ..options() });
+    for name in [
+        "cluster.local",
+        "svc.cluster.local",
+        "pod.cluster.local",
+        "test.svc.cluster.local",
+        "test.pod.cluster.local",
+    ] {
+        for rtype in TYPES.into_iter().chain(["TXT", "ANY", "TYPE65280"]) {
+            assert_eq!(
+                cluster.answer(&format!("{name} {rtype}")),
+                "NODATA cluster.local.",
+                "{name} {rtype}"
+            );
+        }
+    }
+}
+
+#[test]
+fn soa_records_are_at_the_apex_only() {
+    cluster(options()).answers(&[
+        ("cluster.local SOA", "cluster.local. 5 SOA ns.dns.cluster.local. hostmaster.cluster.local. 1700000000 7200 1800 86400 5"),
+        ("in-addr.arpa SOA", "in-addr.arpa. 5 SOA ns.dns.in-addr.arpa. hostmaster.in-addr.arpa. 1700000000 7200 1800 86400 5"),
+        ("svc.cluster.local SOA", "NODATA cluster.local."),
+        ("test.svc.cluster.local SOA", "NODATA cluster.local."),
+        ("web.test.svc.cluster.local SOA", "NODATA cluster.local."),
+        ("nope.test.svc.cluster.local SOA", "NXDOMAIN cluster.local."),
+        ("nope.svc.cluster.local SOA", "NXDOMAIN cluster.local."),
+        ("x.cluster.local SOA", "NXDOMAIN cluster.local."),
+        ("dns-version.cluster.local SOA", "NODATA cluster.local."),
+    ]);
+}
+
+#[test]
+fn the_soa_ttl_is_bounded_and_the_minimum_is_not() {
+    cluster(Options { ttl: 3600, ..options() }).answers(&[(
+        "cluster.local SOA",
+        "cluster.local. 300 SOA ns.dns.cluster.local. hostmaster.cluster.local. 1700000000 7200 1800 86400 3600",
+    )]);
+    cluster(Options { ttl: 0, ..options() }).answers(&[
+        ("cluster.local SOA", "cluster.local. 0 SOA ns.dns.cluster.local. hostmaster.cluster.local. 1700000000 7200 1800 86400 0"),
+        ("web.test.svc.cluster.local A", "web.test.svc.cluster.local. 0 A 10.96.10.1"),
+    ]);
+}
+
+#[test]
+fn the_soa_record_keeps_the_spelling_of_the_question() {
+    let cluster = cluster(options());
+    cluster.answers(&[("Cluster.LOCAL SOA", "Cluster.LOCAL. 5 SOA ns.dns.Cluster.LOCAL. hostmaster.Cluster.LOCAL. 1700000000 7200 1800 86400 5")]);
+    assert_eq!(cluster.answer("nope.Cluster.LOCAL A"), "NXDOMAIN Cluster.LOCAL.");
+}
+
+#[test]
+fn unknown_names_do_not_exist() {
+    let cluster = cluster(options());
+    let names = [
+        "x.cluster.local",
+        "nope.svc.cluster.local",
+        "nope.test.svc.cluster.local",
+        "*.test.svc.cluster.local",
+        "any.test.svc.cluster.local",
+        "test.pod.cluster.local",
+        "10-1-2-3.test.pod.cluster.local",
+        "web.nope.svc.cluster.local",
+        "a.b.c.web.test.svc.cluster.local",
+        "a.b.c.d.web.test.svc.cluster.local",
+        "ns.cluster.local",
+        "x.dns.cluster.local",
+        "a.ns.dns.cluster.local",
+        "x.dns-version.cluster.local",
+    ];
+    for name in names {
+        for rtype in TYPES.into_iter().chain(["TXT", "NS", "SOA", "ANY"]) {
+            assert_eq!(
+                cluster.answer(&format!("{name} {rtype}")),
+                "NXDOMAIN cluster.local.",
+                "{name} {rtype}"
+            );
+        }
+    }
+}
+
+#[test]
+fn names_that_have_something_of_another_type_or_below_them_are_not_denied() {
+    let cluster = cluster(options());
+    for (name, has) in [
+        ("dns-version.cluster.local", "TXT"),
+        ("dns.cluster.local", ""),
+        ("ns.dns.cluster.local", ""),
+    ] {
+        for rtype in TYPES.into_iter().chain(["TXT", "NS", "SOA"]).filter(|rtype| *rtype != has) {
+            assert_eq!(
+                cluster.answer(&format!("{name} {rtype}")),
+                "NODATA cluster.local.",
+                "{name} {rtype}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_version_of_the_schema_is_a_text() {
+    cluster(options()).answers(&[
+        ("dns-version.cluster.local TXT", "dns-version.cluster.local. 28800 TXT 1.1.0"),
+        ("DNS-version.cluster.local TXT", "DNS-version.cluster.local. 28800 TXT 1.1.0"),
+        ("dns-version.in-addr.arpa TXT", "dns-version.in-addr.arpa. 28800 TXT 1.1.0"),
+    ]);
+}
+
+#[test]
+fn zone_transfers_are_refused() {
+    let cluster = cluster(options());
+    for name in ["cluster.local", "web.test.svc.cluster.local", "nope.cluster.local"] {
+        for rtype in ["AXFR", "IXFR"] {
+            assert_eq!(cluster.answer(&format!("{name} {rtype}")), "REFUSED");
+        }
+    }
+}
+
+#[test]
+fn other_zones_are_for_the_next_plugin() {
+    cluster(options()).answers(&[
+        ("example.org A", "next"),
+        ("local A", "next"),
+        ("xcluster.local A", "next"),
+        ("example.org AXFR", "next"),
+        (". NS", "next"),
+    ]);
+}
+
+#[test]
+fn the_plugin_can_serve_the_root() {
+    let options = Options::new(vec![name(".")], name("."));
+    let objects = [namespace("test"), cluster_ip("test/web", &["10.96.10.1"], &["http:80/tcp"])];
+    Cluster::new(options, objects).answers(&[
+        ("web.test.svc A", "web.test.svc. 5 A 10.96.10.1"),
+        (
+            "web.test.svc SRV",
+            "web.test.svc. 5 SRV 0 100 80 web.test.svc. / + web.test.svc. 5 A 10.96.10.1",
+        ),
+        ("1.10.96.10.in-addr.arpa PTR", "1.10.96.10.in-addr.arpa. 5 PTR web.test.svc."),
+        (". A", "NODATA ."),
+        ("nope A", "NXDOMAIN ."),
+    ]);
+}
+
+#[test]
+fn only_listed_namespaces_are_exposed() {
+    let objects = [
+        namespace("test"),
+        namespace("other"),
+        cluster_ip("test/web", &["10.96.10.1"], &["http:80/tcp"]),
+        cluster_ip("other/web", &["10.96.10.2"], &["http:80/tcp"]),
+        cluster_ip("gone/web", &["10.96.10.3"], &["http:80/tcp"]),
+    ];
+    let options = Options { namespaces: vec!["test".into(), "gone".into()], ..options() };
+    Cluster::new(options, objects).answers(&[
+        ("web.test.svc.cluster.local A", "web.test.svc.cluster.local. 5 A 10.96.10.1"),
+        ("WEB.Test.svc.cluster.local A", "WEB.Test.svc.cluster.local. 5 A 10.96.10.1"),
+        ("test.svc.cluster.local A", "NODATA cluster.local."),
+        ("web.other.svc.cluster.local A", "NXDOMAIN cluster.local."),
+        ("other.svc.cluster.local A", "NXDOMAIN cluster.local."),
+        ("other.svc.cluster.local SOA", "NXDOMAIN cluster.local."),
+        ("web.gone.svc.cluster.local A", "NXDOMAIN cluster.local."),
+        ("gone.svc.cluster.local A", "NXDOMAIN cluster.local."),
+        (
+            "1.10.96.10.in-addr.arpa PTR",
+            "1.10.96.10.in-addr.arpa. 5 PTR web.test.svc.cluster.local.",
+        ),
+        ("2.10.96.10.in-addr.arpa PTR", "NXDOMAIN in-addr.arpa."),
+        ("3.10.96.10.in-addr.arpa PTR", "NXDOMAIN in-addr.arpa."),
+    ]);
+}
+
+#[test]
+fn a_namespace_that_is_hidden_by_its_labels_keeps_its_reverse_names() {
+    // With `namespace_labels` sources do not report other namespaces.
+    let objects = [cluster_ip("hidden/web", &["10.96.10.3"], &["http:80/tcp"])];
+    let options = Options { namespace_labels: Some("visible=yes".into()), ..options() };
+    Cluster::new(options, objects).answers(&[
+        ("web.hidden.svc.cluster.local A", "NXDOMAIN cluster.local."),
+        (
+            "3.10.96.10.in-addr.arpa PTR",
+            "3.10.96.10.in-addr.arpa. 5 PTR web.hidden.svc.cluster.local.",
+        ),
+    ]);
+}
+
+#[test]
+fn listed_namespaces_are_compared_exactly() {
+    let options = Options { namespaces: vec!["Test".into()], ..options() };
+    cluster(options).answers(&[("web.test.svc.cluster.local A", "NXDOMAIN cluster.local.")]);
+}
+
+#[test]
+fn names_without_an_answer_fall_through_where_the_option_says_so() {
+    let zones =
+        Fallthrough::Zones(Zones::new([name("in-addr.arpa"), name("nope.svc.cluster.local")]));
+    cluster(Options { fallthrough: zones, ..options() }).answers(&[
+        ("9.9.9.9.in-addr.arpa PTR", "next"),
+        ("9.9.9.9.in-addr.arpa SOA", "next"),
+        ("9.9.in-addr.arpa PTR", "next"),
+        ("1.10.96.10.in-addr.arpa A", "next"),
+        (
+            "1.10.96.10.in-addr.arpa PTR",
+            "1.10.96.10.in-addr.arpa. 5 PTR web.test.svc.cluster.local.",
+        ),
+        ("in-addr.arpa PTR", "NODATA in-addr.arpa."),
+        ("web.nope.svc.cluster.local A", "next"),
+        ("x.cluster.local A", "NXDOMAIN cluster.local."),
+        ("1.ip6.arpa PTR", "NODATA ip6.arpa."),
+    ]);
+}
+
+#[test]
+fn the_longest_zone_decides() {
+    let zones = vec![name("local."), name("cluster.local.")];
+    let objects = || [namespace("test"), cluster_ip("test/web", &["10.96.10.1"], &["http:80/tcp"])];
+    Cluster::new(Options::new(zones, name("local.")), objects()).answers(&[
+        ("web.test.svc.local A", "web.test.svc.local. 5 A 10.96.10.1"),
+        ("web.test.svc.cluster.local A", "web.test.svc.cluster.local. 5 A 10.96.10.1"),
+        ("nope.cluster.local A", "NXDOMAIN cluster.local."),
+        ("nope.local A", "NXDOMAIN local."),
+    ]);
+}
+
+#[test]
+fn before_the_first_lists_are_complete_nothing_is_denied() {
+    let index = |options: &Options| Arc::new(Index::new(options.index_settings()));
+    let options = Options { pods: PodMode::Verified, ..options() };
+    let index = index(&options);
+    let shared = options.shared(Arc::clone(&index), Vec::new());
+    let plugin = Kubernetes(Arc::new(shared));
+    let cluster = Cluster {
+        server: server(vec![Arc::new(plugin), passed_on()]),
+        index,
+        clock: Arc::default(),
+    };
+    cluster.answers(&[
+        ("cluster.local SOA", "cluster.local. 5 SOA ns.dns.cluster.local. hostmaster.cluster.local. 0 7200 1800 86400 5"),
+        ("web.test.svc.cluster.local A", "SERVFAIL cluster.local."),
+        ("x.cluster.local TXT", "SERVFAIL cluster.local."),
+        ("dns.cluster.local A", "SERVFAIL cluster.local."),
+        ("1.10.96.10.in-addr.arpa PTR", "SERVFAIL in-addr.arpa."),
+        ("cluster.local A", "NODATA cluster.local."),
+        ("svc.cluster.local A", "NODATA cluster.local."),
+    ]);
+    cluster.index.apply(namespace("test"));
+    cluster.index.apply(cluster_ip("test/web", &["10.96.10.1"], &["http:80/tcp"]));
+    cluster
+        .answers(&[("web.test.svc.cluster.local A", "web.test.svc.cluster.local. 5 A 10.96.10.1")]);
+    for resource in [Resource::Services, Resource::Namespaces, Resource::EndpointSlices] {
+        cluster.index.synced(resource);
+        assert!(!cluster.index.is_synced());
+        cluster.answers(&[("nope.test.svc.cluster.local A", "SERVFAIL cluster.local.")]);
+    }
+    cluster.index.synced(Resource::Pods);
+    cluster.answers(&[("nope.test.svc.cluster.local A", "NXDOMAIN cluster.local.")]);
+}
+
+#[test]
+fn before_the_first_lists_are_complete_names_still_fall_through() {
+    let options = Options { fallthrough: Fallthrough::Zones(Zones::new([name(".")])), ..options() };
+    let index = Arc::new(Index::new(options.index_settings()));
+    let plugin = Kubernetes(Arc::new(options.shared(Arc::clone(&index), Vec::new())));
+    let cluster = Cluster {
+        server: server(vec![Arc::new(plugin), passed_on()]),
+        index,
+        clock: Arc::default(),
+    };
+    cluster.answers(&[
+        ("web.test.svc.cluster.local A", "next"),
+        ("cluster.local A", "NODATA cluster.local."),
+    ]);
+}
+
+fn dns_service(local: &[&str], extra: impl IntoIterator<Item = Change>) -> Cluster {
+    let objects = [
+        namespace("kube-system"),
+        cluster_ip("kube-system/kube-dns", &["10.96.0.10", "fd00::10"], &["dns:53/udp"]),
+        slice("kube-system/kube-dns-1", "kube-dns", &["172.16.0.5", "172.16.0.6"], &["dns:53/udp"]),
+        slice("kube-system/kube-dns-2", "kube-dns", &["fd00:16::5"], &["dns:53/udp"]),
+    ];
+    Cluster::with_local_addresses(options(), objects.into_iter().chain(extra), passed_on(), local)
+}
+
+const CLUSTER_ADDRESSES: &str = "cluster.local. 5 NS kube-dns.kube-system.svc.cluster.local. / \
+    + kube-dns.kube-system.svc.cluster.local. 5 A 10.96.0.10 / + kube-dns.kube-system.svc.cluster.local. 5 AAAA fd00::10";
+
+#[test]
+fn name_servers_are_the_service_that_this_machine_is_an_endpoint_of() {
+    for local in [&["172.16.0.5"][..], &["172.16.0.5", "fd00:16::5"], &["192.0.2.1", "172.16.0.6"]]
+    {
+        dns_service(local, []).answers(&[
+            ("cluster.local NS", CLUSTER_ADDRESSES),
+            ("ns.dns.cluster.local A", "ns.dns.cluster.local. 5 A 10.96.0.10"),
+            ("NS.dns.cluster.local AAAA", "NS.dns.cluster.local. 5 AAAA fd00::10"),
+            ("ns.dns.Cluster.local A", "ns.dns.Cluster.local. 5 A 10.96.0.10"),
+            ("ns.dns.cluster.local SRV", "NODATA cluster.local."),
+            ("ns.dns.cluster.local TXT", "NODATA cluster.local."),
+            ("ns.dns.cluster.local NS", "NODATA cluster.local."),
+            ("ns.dns.in-addr.arpa A", "ns.dns.in-addr.arpa. 5 A 10.96.0.10"),
+            ("svc.cluster.local NS", "NODATA cluster.local."),
+        ]);
+    }
+}
+
+#[test]
+fn name_servers_keep_the_spelling_of_the_zone() {
+    dns_service(&["172.16.0.5"], []).answers(&[(
+        "CLUSTER.local NS",
+        "CLUSTER.local. 5 NS kube-dns.kube-system.svc.CLUSTER.local. / + kube-dns.kube-system.svc.CLUSTER.local. 5 A 10.96.0.10 / \
+         + kube-dns.kube-system.svc.CLUSTER.local. 5 AAAA fd00::10",
+    )]);
+}
+
+#[test]
+fn name_servers_of_a_headless_service_are_the_endpoints_of_the_slice() {
+    let extra = [
+        headless("kube-system/kube-dns", &["dns:53/udp"]),
+        slice(
+            "kube-system/kube-dns-1",
+            "kube-dns",
+            &["a@172.16.0.5", "172.16.0.6"],
+            &["dns:53/udp"],
+        ),
+    ];
+    dns_service(&["172.16.0.5"], extra).answers(&[
+        (
+            "cluster.local NS",
+            "cluster.local. 5 NS a.kube-dns.kube-system.svc.cluster.local. / \
+             cluster.local. 5 NS 172-16-0-6.kube-dns.kube-system.svc.cluster.local. / \
+             + a.kube-dns.kube-system.svc.cluster.local. 5 A 172.16.0.5 / \
+             + 172-16-0-6.kube-dns.kube-system.svc.cluster.local. 5 A 172.16.0.6",
+        ),
+        (
+            "ns.dns.cluster.local A",
+            "ns.dns.cluster.local. 5 A 172.16.0.5 / ns.dns.cluster.local. 5 A 172.16.0.6",
+        ),
+        ("ns.dns.cluster.local AAAA", "NODATA cluster.local."),
+    ]);
+}
+
+#[test]
+fn without_an_endpoint_of_its_own_the_machine_names_itself() {
+    dns_service(&["192.0.2.1", "2001:db8::1"], []).answers(&[
+        (
+            "cluster.local NS",
+            "cluster.local. 5 NS ns.dns.cluster.local. / + ns.dns.cluster.local. 5 A 192.0.2.1 / \
+             + ns.dns.cluster.local. 5 AAAA 2001:db8::1",
+        ),
+        ("ns.dns.cluster.local A", "ns.dns.cluster.local. 5 A 192.0.2.1"),
+        ("ns.dns.cluster.local AAAA", "ns.dns.cluster.local. 5 AAAA 2001:db8::1"),
+    ]);
+    // An endpoint of nothing still hides the machine's own addresses.
+    let orphan = slice("kube-system/orphan", "nope", &["192.0.2.1"], &[]);
+    dns_service(&["192.0.2.1"], [orphan]).answers(&[("cluster.local NS", "NODATA cluster.local.")]);
+    dns_service(&[], []).answers(&[
+        ("cluster.local NS", "NODATA cluster.local."),
+        ("ns.dns.cluster.local A", "NODATA cluster.local."),
+    ]);
+}
+
+#[test]
+fn insecure_pods_are_any_address() {
+    let objects = [namespace("test"), pod("test/p", "172.18.0.1")];
+    Cluster::new(Options { pods: PodMode::Insecure, ..options() }, objects).answers(&[
+        ("1-2-3-4.test.pod.cluster.local A", "1-2-3-4.test.pod.cluster.local. 5 A 1.2.3.4"),
+        ("1-2-3-4.test.pod.cluster.local AAAA", "NODATA cluster.local."),
+        ("1-2-3-4.test.pod.cluster.local TXT", "NODATA cluster.local."),
+        ("1-2-3-4.test.pod.cluster.local PTR", "NODATA cluster.local."),
+        (
+            "1-2-3-4.Test.pod.Cluster.local SRV",
+            "1-2-3-4.Test.pod.Cluster.local. 5 SRV 0 100 0 1-2-3-4.test.pod.Cluster.local. / \
+             + 1-2-3-4.test.pod.Cluster.local. 5 A 1.2.3.4",
+        ),
+        ("fd00--1.test.pod.cluster.local AAAA", "fd00--1.test.pod.cluster.local. 5 AAAA fd00::1"),
+        (
+            "fd00-0-0-0-0-0-0-1.test.pod.cluster.local AAAA",
+            "fd00-0-0-0-0-0-0-1.test.pod.cluster.local. 5 AAAA fd00::1",
+        ),
+        ("fd00--1.test.pod.cluster.local A", "NODATA cluster.local."),
+        ("--1.test.pod.cluster.local AAAA", "--1.test.pod.cluster.local. 5 AAAA ::1"),
+        (
+            "--ffff-102-304.test.pod.cluster.local A",
+            "--ffff-102-304.test.pod.cluster.local. 5 A 1.2.3.4",
+        ),
+        ("x.1-2-3-4.test.pod.cluster.local A", "x.1-2-3-4.test.pod.cluster.local. 5 A 1.2.3.4"),
+        (
+            "_p._t.1-2-3-4.test.pod.cluster.local A",
+            "_p._t.1-2-3-4.test.pod.cluster.local. 5 A 1.2.3.4",
+        ),
+        ("a.b.c.1-2-3-4.test.pod.cluster.local A", "NXDOMAIN cluster.local."),
+        ("1-2-3.test.pod.cluster.local A", "NXDOMAIN cluster.local."),
+        ("1-2-3-256.test.pod.cluster.local A", "NXDOMAIN cluster.local."),
+        ("1-2-3-04.test.pod.cluster.local A", "NXDOMAIN cluster.local."),
+        ("p.test.pod.cluster.local A", "NXDOMAIN cluster.local."),
+        ("1-2-3-4.nope.pod.cluster.local A", "NXDOMAIN cluster.local."),
+        ("nope.pod.cluster.local A", "NXDOMAIN cluster.local."),
+    ]);
+}
+
+#[test]
+fn verified_pods_are_there() {
+    let objects = [
+        namespace("test"),
+        namespace("other"),
+        pod("test/a", "172.18.0.1"),
+        pod("test/six", "fd00:18:5::"),
+        pod("other/b", "172.18.0.2"),
+        pod("hidden/c", "172.18.0.3"),
+        // Two pods on the host's network.
+        pod("test/host-1", "192.0.2.2"),
+        pod("test/host-2", "192.0.2.2"),
+    ];
+    let cluster = Cluster::new(Options { pods: PodMode::Verified, ..options() }, objects);
+    cluster.answers(&[
+        (
+            "172-18-0-1.test.pod.cluster.local A",
+            "172-18-0-1.test.pod.cluster.local. 5 A 172.18.0.1",
+        ),
+        ("172-18-0-1.test.pod.cluster.local AAAA", "NODATA cluster.local."),
+        ("172-18-0-1.test.pod.cluster.local TXT", "NODATA cluster.local."),
+        ("172-18-0-1.other.pod.cluster.local A", "NXDOMAIN cluster.local."),
+        ("172-18-0-2.test.pod.cluster.local A", "NXDOMAIN cluster.local."),
+        ("172-18-0-3.hidden.pod.cluster.local A", "NXDOMAIN cluster.local."),
+        (
+            "fd00-18-5--.test.pod.cluster.local AAAA",
+            "fd00-18-5--.test.pod.cluster.local. 5 AAAA fd00:18:5::",
+        ),
+        ("fd00-18-5-0-0-0-0-0.test.pod.cluster.local AAAA", "NXDOMAIN cluster.local."),
+        ("fd00-18-5--0.test.pod.cluster.local AAAA", "NXDOMAIN cluster.local."),
+        ("192-0-2-2.test.pod.cluster.local A", "192-0-2-2.test.pod.cluster.local. 5 A 192.0.2.2"),
+        ("1.0.18.172.in-addr.arpa PTR", "NXDOMAIN in-addr.arpa."),
+    ]);
+    cluster.index.apply(Change::PodGone(key("test/host-1")));
+    cluster.index.apply(pod("test/a", "172.18.0.9"));
+    cluster.answers(&[
+        ("192-0-2-2.test.pod.cluster.local A", "192-0-2-2.test.pod.cluster.local. 5 A 192.0.2.2"),
+        ("172-18-0-1.test.pod.cluster.local A", "NXDOMAIN cluster.local."),
+        (
+            "172-18-0-9.test.pod.cluster.local A",
+            "172-18-0-9.test.pod.cluster.local. 5 A 172.18.0.9",
+        ),
+    ]);
+    cluster.index.apply(Change::PodGone(key("test/host-2")));
+    cluster.answers(&[("192-0-2-2.test.pod.cluster.local A", "NXDOMAIN cluster.local.")]);
+}
+
+#[test]
+fn the_soa_record_follows_the_serial() {
+    let cluster = cluster(options());
+    let soa = |serial: u64| {
+        format!(
+            "cluster.local. 5 SOA ns.dns.cluster.local. hostmaster.cluster.local. {serial} 7200 1800 86400 5"
+        )
+    };
+    for step in [0, 1, 1, 60] {
+        cluster.clock.store(NOW + step, Ordering::Relaxed);
+        cluster.index.apply(cluster_ip("test/new", &[], &[&format!("p:{step}/tcp")]));
+        assert_eq!(cluster.answer("cluster.local SOA"), soa(NOW + step));
+    }
+}
