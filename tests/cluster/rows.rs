@@ -6,6 +6,7 @@
 //! PTR   10.96.1.1 = till.shop                           an address stands for its reverse name
 //! SRV   till.shop = 0 100 80 till.shop + till.shop A 10.96.1.1
 //! AAAA  till.shop = NODATA                              with the SOA record of the zone and nothing else
+//! A     _tcp.till.shop = NODATA not NXDOMAIN            what CoreDNS answers, where that is something else (DIFFERENCES.md)
 //! ```
 //!
 //! Records are separated by ` | ` and sections by ` + ` (answer, then additional). A record is OWNER TTL TYPE RDATA, where the owner
@@ -36,6 +37,15 @@ pub struct Row {
     pub name: String,
     asked: String,
     expected: String,
+    /// What CoreDNS says instead.
+    of_coredns: Option<String>,
+}
+
+/// Who is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    Periplus,
+    CoreDns,
 }
 
 /// Reads a file of rows.
@@ -50,7 +60,14 @@ pub fn parse(text: &str) -> Vec<Section> {
         let (question, expected) = line.split_once('=').unwrap_or_else(|| panic!("no row: {line}"));
         let (qtype, asked) = question.trim().split_once(' ').unwrap_or_else(|| panic!("no question: {line}"));
         let qtype = RecordType::from_mnemonic(qtype).unwrap_or_else(|| panic!("no type: {line}"));
-        let row = Row { qtype, name: absolute(asked.trim()), asked: asked.trim().to_owned(), expected: sorted(expected) };
+        let (expected, of_coredns) = expected.split_once(" not ").map_or((expected, None), |(ours, theirs)| (ours, Some(theirs)));
+        let row = Row {
+            qtype,
+            name: absolute(asked.trim()),
+            asked: asked.trim().to_owned(),
+            expected: sorted(expected),
+            of_coredns: of_coredns.map(sorted),
+        };
         sections.last_mut().expect("options stand before the first row").rows.push(row);
     }
     sections
@@ -63,7 +80,7 @@ impl Section {
     }
 
     /// Asks all questions over one connection; gives the rows that were answered differently.
-    pub fn differences(&self, server: SocketAddr) -> Vec<String> {
+    pub fn differences(&self, server: SocketAddr, who: Who) -> Vec<String> {
         let mut differences = Vec::new();
         let mut stream = connect(server);
         for (id, row) in (1_u16..).zip(&self.rows) {
@@ -80,8 +97,9 @@ impl Section {
                     wire.map_or_else(|| format!("unreadable {message:02x?}"), |wire| render(&wire, row, self.ttl()))
                 }
             };
-            if found != row.expected {
-                differences.push(format!("{} {} = {found}\n    not {}", row.qtype, row.asked, row.expected));
+            let expected = row.of_coredns.as_ref().filter(|_| who == Who::CoreDns).unwrap_or(&row.expected);
+            if found != *expected {
+                differences.push(format!("{} {} = {found}\n    expected {expected}", row.qtype, row.asked));
             }
         }
         differences

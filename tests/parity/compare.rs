@@ -1,15 +1,17 @@
 //! What counts as the same answer.
 
-use crate::support::wire::{Record, Wire, multiset, without_serials};
+use crate::support::wire::{Record, Wire, without_serials};
 
-/// How far two servers may be apart that count down the same cached TTL.
+/// How far two servers may be apart that count down the same TTL.
 const TOLERANCE: u32 = 1;
+/// How far they may be apart with a cache that keeps for this long: one of them may have asked again a moment before.
+const KEPT: u32 = 30;
 
 /// In which way two answers differ; `None` if they do not.
 ///
 /// Compared are the flags, the RCODE, the bytes of the question, OPT with its options, and each section as a multiset of records.
 /// Not compared are the id (the caller has), the order of records, compression, and the serial number of SOA records.
-pub fn difference(theirs: Option<&[u8]>, ours: Option<&[u8]>) -> Option<String> {
+pub fn difference(theirs: Option<&[u8]>, ours: Option<&[u8]>, cached: bool) -> Option<String> {
     let (theirs, ours) = match (theirs, ours) {
         (None, None) => return None,
         (Some(_), None) => return Some("no answer".to_owned()),
@@ -41,7 +43,7 @@ pub fn difference(theirs: Option<&[u8]>, ours: Option<&[u8]>) -> Option<String> 
             // Which records are left depends on their order, which is not compared.
             theirs_of.len() != ours_of.len()
         } else {
-            !same_records(theirs_of, ours_of)
+            !same_records(theirs_of, ours_of, cached)
         };
         if differs {
             return Some(format!("{name} section"));
@@ -50,24 +52,31 @@ pub fn difference(theirs: Option<&[u8]>, ours: Option<&[u8]>) -> Option<String> 
     None
 }
 
-fn same_records(theirs: &[Record], ours: &[Record]) -> bool {
-    let (theirs, ours) = (without_serials(theirs), without_serials(ours));
-    let timeless = |records: &[Record]| {
-        multiset(&records.iter().map(|record| Record { ttl: 0, ..record.clone() }).collect::<Vec<_>>())
+fn same_records(theirs: &[Record], ours: &[Record], cached: bool) -> bool {
+    let tolerance = match theirs.iter().any(is_from_upstream) {
+        true if cached => KEPT,
+        true => TOLERANCE,
+        false => 0,
     };
-    if timeless(&theirs) != timeless(&ours) {
-        return false;
-    }
-    // Sorted alike but for the TTL, which comes before RDATA only in the type's order.
-    let by_data = |mut records: Vec<Record>| {
+    let by_data = |records: &[Record]| {
+        let mut records = without_serials(records);
         records.sort_by(|a, b| (&a.owner, a.rtype, &a.rdata, a.ttl).cmp(&(&b.owner, b.rtype, &b.rdata, b.ttl)));
         records
     };
-    by_data(theirs).iter().zip(by_data(ours)).all(|(theirs, ours)| {
-        let apart = theirs.ttl.abs_diff(ours.ttl);
-        // The cluster's own zone is never cached.
-        apart == 0 || apart <= TOLERANCE && !theirs.owner.to_ascii_lowercase().ends_with("cluster.local.")
-    })
+    let alike = |theirs: &Record, ours: &Record| {
+        let but_for_ttl = Record { ttl: ours.ttl, ..theirs.clone() };
+        but_for_ttl == *ours && theirs.ttl.abs_diff(ours.ttl) <= tolerance
+    };
+    theirs.len() == ours.len() && by_data(theirs).iter().zip(by_data(ours)).all(|(theirs, ours)| alike(theirs, &ours))
+}
+
+/// Whether a record is, or leads to, one of the upstream server. The cluster's own records count down nowhere.
+pub fn is_from_upstream(record: &Record) -> bool {
+    let is_ours = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        name.ends_with("cluster.local.") || name.ends_with(".arpa.")
+    };
+    !is_ours(&record.owner) || record.rdata.ends_with(".test.") || record.rdata.ends_with("www.")
 }
 
 #[cfg(test)]
@@ -101,19 +110,19 @@ mod tests {
             answer(0x8180, &[(58, 1), (60, 2)]),
         ];
         for message in &same {
-            assert_eq!(difference(Some(&base), Some(message)), None);
+            assert_eq!(difference(Some(&base), Some(message), false), None);
         }
         for message in &other {
-            assert!(difference(Some(&base), Some(message)).is_some(), "{message:02x?}");
+            assert!(difference(Some(&base), Some(message), false).is_some(), "{message:02x?}");
         }
-        assert!(difference(Some(&base), None).is_some() && difference(None, Some(&base)).is_some());
-        assert_eq!(difference(None, None), None);
+        assert!(difference(Some(&base), None, false).is_some() && difference(None, Some(&base), false).is_some());
+        assert_eq!(difference(None, None, false), None);
     }
 
     #[test]
     fn of_a_cut_answer_only_the_number_of_records_counts() {
         let base = answer(0x8380, &[(60, 1), (60, 2)]);
-        assert_eq!(difference(Some(&base), Some(&answer(0x8380, &[(60, 3), (60, 4)]))), None);
-        assert!(difference(Some(&base), Some(&answer(0x8380, &[(60, 1)]))).is_some());
+        assert_eq!(difference(Some(&base), Some(&answer(0x8380, &[(60, 3), (60, 4)])), false), None);
+        assert!(difference(Some(&base), Some(&answer(0x8380, &[(60, 1)])), false).is_some());
     }
 }

@@ -90,9 +90,10 @@ fn compare(variant: &Variant, question: &Question, pair: &mut [Server; 2], seen:
         answers = ask(question, pair, patience);
     }
     let [theirs, ours] = &answers;
-    let reason = difference(theirs.as_deref(), ours.as_deref())?;
+    let reason = difference(theirs.as_deref(), ours.as_deref(), variant.is_cached())?;
     let parsed = [theirs, ours].map(|answer| answer.as_deref().and_then(Wire::parse));
-    let known = KNOWN.iter().position(|known| (known.shows)(question, parsed[0].as_ref(), parsed[1].as_ref()));
+    let shows = |ours: &Wire| KNOWN.iter().position(|known| (known.shows)(question, parsed[0].as_ref(), ours));
+    let known = parsed[1].as_ref().and_then(shows);
     if let Some(index) = known {
         seen[index] += 1;
         return None;

@@ -2,18 +2,28 @@
 
 use std::collections::BTreeSet;
 
+use periplus_core::codes::RecordType;
 use serde_json::Value;
 
 use super::variants::Depth;
 use crate::cluster::rows::reverse;
 use crate::support::client::question;
 use crate::support::upstream::Upstream;
+use crate::support::wire::first_question;
 
 /// A message to send, and what is special about it.
 pub struct Question {
     pub what: String,
     pub message: Vec<u8>,
     pub tcp: bool,
+}
+
+impl Question {
+    /// Name in lower case, type and class, as far as they can be read.
+    pub fn asked(&self) -> Option<(String, RecordType, u16)> {
+        let (name, qtype, class) = first_question(&self.message)?;
+        Some((name.to_ascii_lowercase(), qtype, class))
+    }
 }
 
 /// Types with code of their own somewhere, then others, known and unknown, questions and pseudo-records.
@@ -100,14 +110,16 @@ pub fn all(depth: Depth, objects: &[Value]) -> Vec<Question> {
         let types = match depth {
             Depth::Everything if index % EVERY == 0 || STRUCTURE.contains(&name.as_str()) => TYPES,
             Depth::Everything => &TYPES[..MAIN_TYPES],
-            Depth::Names => &TYPES[..FEW_TYPES],
+            Depth::Detailed | Depth::Names => &TYPES[..FEW_TYPES],
         };
         questions.extend(types.iter().map(|qtype| plain(name, *qtype)));
         // One spelling for one type: over all names each meets each.
         questions.push(plain(&mixed(name, &mut random), TYPES[index % FEW_TYPES]));
     }
-    if depth == Depth::Everything {
+    if depth != Depth::Names {
         detailed(&mut questions);
+    }
+    if depth == Depth::Everything {
         mutated(&mut questions);
     }
     // An id of its own each, so that no answer is taken for another one.

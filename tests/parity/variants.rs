@@ -5,8 +5,17 @@
 pub enum Depth {
     /// Every name and type, spellings, EDNS, header flags, TCP, malformed messages.
     Everything,
+    /// The same with fewer types, and without messages that are malformed at random.
+    Detailed,
     /// Every name with the types that have code of their own.
     Names,
+}
+
+impl Variant {
+    /// Whether answers are kept.
+    pub fn is_cached(&self) -> bool {
+        self.corefile.contains("cache ")
+    }
 }
 
 /// A Corefile in which `SOURCE` and `UPSTREAM` are filled in, and what is asked of it.
@@ -17,7 +26,7 @@ pub struct Variant {
 }
 
 pub fn all() -> Vec<Variant> {
-    let mut variants = vec![Variant { name: "kubeadm", depth: Depth::Everything, corefile: KUBEADM.to_owned() }];
+    let mut variants = vec![Variant { name: "kubeadm", depth: Depth::Detailed, corefile: KUBEADM.to_owned() }];
     variants.extend(OPTIONS.iter().map(|(name, depth, zones, options)| {
         let corefile = PLAIN.replace("ZONES", zones).replace("OPTIONS", &options.replace("; ", "\n        "));
         Variant { name, depth: *depth, corefile }

@@ -178,7 +178,7 @@ impl Script {
             count += 1;
         }
         message[6..8].copy_from_slice(&count.to_be_bytes());
-        if let Some(soa) = soa {
+        if let Some(soa) = soa.filter(|soa| message.len() + soa.len() <= room) {
             message.extend_from_slice(&soa);
             message[9] = 1;
         }

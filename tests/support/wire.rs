@@ -1,6 +1,5 @@
 //! A DNS message taken apart as it is on the wire: for comparing two servers, where nothing may be smoothed over.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -96,6 +95,13 @@ impl Wire {
     pub fn is_truncated(&self) -> bool {
         self.flags & TC != 0
     }
+}
+
+/// Name, type and class of the first question of a message, as far as it can be read.
+pub fn first_question(message: &[u8]) -> Option<(String, RecordType, u16)> {
+    let (name, end) = name(message, 12)?;
+    let word = |at: usize| Some(u16::from_be_bytes([*message.get(at)?, *message.get(at + 1)?]));
+    Some((name, RecordType(word(end)?), word(end + 2)?))
 }
 
 impl fmt::Display for Wire {
@@ -213,13 +219,4 @@ pub fn without_serials(records: &[Record]) -> Vec<Record> {
             record
         })
         .collect()
-}
-
-/// How often each value occurs.
-pub fn multiset<T: Ord + Clone>(values: &[T]) -> BTreeMap<T, usize> {
-    let mut counts = BTreeMap::new();
-    for value in values {
-        *counts.entry(value.clone()).or_insert(0) += 1;
-    }
-    counts
 }
