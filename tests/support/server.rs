@@ -95,7 +95,8 @@ pub(crate) fn start(source: Source, port: u16) -> Result<Program, StartError> {
     })
 }
 
-fn fill_in(corefile: &str, port: u16, directory: &str) -> String {
+/// Puts a port, a directory and free ports for HTTP into a Corefile.
+pub fn fill_in(corefile: &str, port: u16, directory: &str) -> String {
     let mut text = corefile.replace("PORT", &port.to_string()).replace("DIR", directory);
     for index in 0..10 {
         let name = format!("HTTP{index}");
