@@ -31,7 +31,8 @@ pub const KNOWN: &[Known] = &[
     Known {
         told: "A name that has other types, or names below it",
         shows: |_, theirs, ours| {
-            theirs.is_some_and(|theirs| theirs.rcode() == NXDOMAIN && theirs.authority.len() == 1) && is_nodata(ours)
+            theirs.is_some_and(|theirs| theirs.rcode() == NXDOMAIN && theirs.authority.len() == 1)
+                && is_nodata(ours)
         },
     },
     Known {
@@ -47,7 +48,9 @@ pub const KNOWN: &[Known] = &[
         shows: |question, theirs, ours| {
             let set = |wire: &Wire| wire.additional.iter().cloned().collect::<BTreeSet<Record>>();
             qtype(question) == Some(RecordType::NS)
-                && theirs.is_some_and(|theirs| set(theirs) == set(ours) && theirs.additional.len() > set(theirs).len())
+                && theirs.is_some_and(|theirs| {
+                    set(theirs) == set(ours) && theirs.additional.len() > set(theirs).len()
+                })
                 && ours.additional.len() == set(ours).len()
         },
     },
@@ -59,14 +62,19 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         told: "Slices of address type FQDN",
-        shows: |question, _, ours| asked(question).is_some_and(|name| name.contains("h-fqdn.shop.")) && ours.answer.is_empty(),
+        shows: |question, _, ours| {
+            asked(question).is_some_and(|name| name.contains("h-fqdn.shop."))
+                && ours.answer.is_empty()
+        },
     },
     Known {
         told: "SRV of two pods with one address",
         shows: |question, theirs, ours| {
             qtype(question) == Some(RecordType::SRV)
                 && asked(question).is_some_and(|name| name.contains(".pod."))
-                && theirs.is_some_and(|theirs| theirs.answer.len() == 1 && theirs.answer[0].rdata.starts_with("0 50 0 "))
+                && theirs.is_some_and(|theirs| {
+                    theirs.answer.len() == 1 && theirs.answer[0].rdata.starts_with("0 50 0 ")
+                })
                 && ours.answer.len() == 1
                 && ours.answer[0].rdata.starts_with("0 100 0 ")
         },
@@ -79,14 +87,20 @@ pub const KNOWN: &[Known] = &[
         told: "TTL of PTR records with `cache`",
         shows: |question, theirs, ours| {
             qtype(question) == Some(RecordType::PTR)
-                && theirs.is_some_and(|theirs| same_but_for(theirs, ours, |record| Record { ttl: 0, ..record }))
+                && theirs.is_some_and(|theirs| {
+                    same_but_for(theirs, ours, |record| Record { ttl: 0, ..record })
+                })
                 && ours.answer.iter().all(|record| record.ttl == 30)
         },
     },
     Known {
         told: "Spelling of names in a kept answer",
         shows: |_, theirs, ours| {
-            let lower = |record: Record| Record { owner: record.owner.to_ascii_lowercase(), ttl: 0, ..record };
+            let lower = |record: Record| Record {
+                owner: record.owner.to_ascii_lowercase(),
+                ttl: 0,
+                ..record
+            };
             theirs.is_some_and(|theirs| same_but_for(theirs, ours, lower))
         },
     },
@@ -99,14 +113,19 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         told: "NOTIFY with `cache`",
-        shows: |question, theirs, _| opcode(question) == 4 && theirs.is_some() && question.message.len() > 12,
+        shows: |question, theirs, _| {
+            opcode(question) == 4 && theirs.is_some() && question.message.len() > 12
+        },
     },
     Known {
         told: "Contents of records in a request",
         shows: |question, theirs, ours| {
             theirs.is_some_and(|theirs| theirs.rcode() == FORMERR)
                 && ours.rcode() != FORMERR
-                && question.message.get(6..12).is_some_and(|counts| counts.iter().any(|count| *count > 0))
+                && question
+                    .message
+                    .get(6..12)
+                    .is_some_and(|counts| counts.iter().any(|count| *count > 0))
         },
     },
     Known {

@@ -74,7 +74,9 @@ pub(super) fn find(shared: &Shared, query: &Query, place: Place<'_>) -> Finding 
         }
         (Shape::DnsVersion, RecordType::SOA) => Finding::NoData,
         // CoreDNS has no other type there, and says that there is no such name.
-        (Shape::DnsVersion, _) | (Shape::NameServer, RecordType::TXT | RecordType::PTR) => Finding::NameError,
+        (Shape::DnsVersion, _) | (Shape::NameServer, RecordType::TXT | RecordType::PTR) => {
+            Finding::NameError
+        }
         (Shape::NameServer, _) => apex::name_server_address(shared, query),
         (Shape::Unknown, _) => reverse::find(shared, query),
         // CoreDNS has no services below reverse names.

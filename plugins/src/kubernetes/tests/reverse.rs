@@ -101,7 +101,12 @@ fn other_addresses_and_names_do_not_exist() {
 #[test]
 fn reverse_names_have_pointers_and_nothing_else() {
     let cluster = cluster(options());
-    for name in ["10.in-addr.arpa", "96.10.in-addr.arpa", "1.10.96.10.in-addr.arpa", "1.1.16.172.in-addr.arpa"] {
+    for name in [
+        "10.in-addr.arpa",
+        "96.10.in-addr.arpa",
+        "1.10.96.10.in-addr.arpa",
+        "1.1.16.172.in-addr.arpa",
+    ] {
         for rtype in ["A", "AAAA", "TXT", "SRV", "NS", "MX"] {
             let question = format!("{name} {rtype}");
             assert_eq!(cluster.answer(&question), "NXDOMAIN in-addr.arpa.", "{question}");
