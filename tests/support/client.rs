@@ -40,7 +40,8 @@ pub(crate) fn udp_silence(server: SocketAddr, message: &[u8]) -> Option<Vec<u8>>
     udp_within(server, message, SILENCE)
 }
 
-fn udp_within(server: SocketAddr, message: &[u8], patience: Duration) -> Option<Vec<u8>> {
+/// Sends a datagram and waits for the answer as long as it is told.
+pub fn udp_within(server: SocketAddr, message: &[u8], patience: Duration) -> Option<Vec<u8>> {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
     socket.set_read_timeout(Some(patience)).expect("a time-out can be set");
     socket.send_to(message, server).expect("loopback takes a datagram");

@@ -1,4 +1,13 @@
 //! What the end-to-end tests share.
 
-pub(crate) mod client;
-pub(crate) mod server;
+pub mod api;
+pub mod client;
+pub mod cluster;
+pub mod peer;
+pub mod process;
+pub mod real_api_server;
+pub mod relay;
+pub mod server;
+pub mod test_api_server;
+pub mod upstream;
+pub mod wire;

@@ -16,7 +16,7 @@ use super::handler::{Kubernetes, Shared};
 use super::index::{Index, IndexSettings};
 use super::objects::Resource;
 use super::pods::PodMode;
-use super::source::{self, Origin, Settings, Tls};
+use super::source::{self, Origin, Settings, SettingsError, Tls};
 use super::zone::{self, ServedZone};
 use super::{Metrics, NAME};
 
@@ -55,7 +55,7 @@ pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnosti
     let directive = corefile::only_once(setup.directives)?;
     let options = Options::parse(directive, setup.block)?;
     let settings = options.source_settings();
-    source::check(&settings).map_err(|error| directive.name.error(error.to_string()))?;
+    source::check(&settings).map_err(|error| refused(directive, &error))?;
     let index =
         Index::new(options.index_settings()).with_metrics(Metrics::new(&setup.instance.metrics));
     let index = Arc::new(index);
@@ -96,8 +96,10 @@ pub(super) struct Options {
 impl Options {
     fn parse(directive: &Directive, block: &BlockConfig) -> Result<Options, Diagnostics> {
         let mut errors = Diagnostics::default();
-        let zones = block.zones_or_own(corefile::zones(directive.words().rest()));
-        let zones: Vec<Name> = zones.iter().cloned().collect();
+        let zones = match &directive.arguments[..] {
+            [] => block.zones.clone(),
+            words => corefile::zones(words),
+        };
         let primary_zone = primary_zone(&zones).unwrap_or_else(|| {
             let error = directive.name.error("non-reverse zone name must be used");
             errors.push(
@@ -181,7 +183,7 @@ impl Options {
             "namespace_labels" => self.namespace_labels = Some(selector(line)?),
             "labels" => self.labels = Some(selector(line)?),
             "pods" => {
-                self.pods = words.one_of("disabled, insecure or verified", &POD_MODES)?;
+                self.pods = words.one_of("a mode", &POD_MODES)?;
                 words.end()?;
             }
             "endpoint_pod_names" => {
@@ -324,6 +326,22 @@ fn rate(word: &Word) -> Result<f32, Diagnostic> {
         let error = word.error(format!("'{}' is not a number of requests per second", word.text));
         error.with_help("write a number of 0 or more; 0 is no limit")
     })
+}
+
+/// An error of the source at the option that causes it.
+fn refused(directive: &Directive, error: &SettingsError) -> Diagnostic {
+    let option = match error {
+        SettingsError::NotInCluster { .. } => {
+            let help = "outside a cluster add kubeconfig FILE, endpoint URL or snapshot PATH";
+            return directive.name.error(error.to_string()).with_help(help);
+        }
+        SettingsError::Kubeconfig { .. } => "kubeconfig",
+        SettingsError::Endpoint { .. } => "endpoint",
+        SettingsError::Selector { option, .. } => option,
+        SettingsError::Snapshot { .. } => "snapshot",
+    };
+    let line = directive.lines().iter().rev().find(|line| line.name.text == option);
+    line.map_or(&directive.name, |line| &line.name).error(error.to_string())
 }
 
 fn not_yet(name: &Word) -> Diagnostic {

@@ -1,0 +1,86 @@
+//! A wire between a client and a server that a test can cut.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::server::free_port;
+
+/// Passes on connections until it is cut.
+pub struct Relay {
+    pub port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    cut: AtomicBool,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+impl Relay {
+    /// Passes connections to a port of its own on to `target`.
+    pub fn to(target: SocketAddr) -> Relay {
+        let port = free_port();
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+        let shared = Arc::new(Shared { cut: AtomicBool::new(false), open: Mutex::new(Vec::new()) });
+        let own = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if Arc::strong_count(&own) == 1 {
+                    return;
+                }
+                // While cut, a connection is closed as soon as it is made.
+                if own.cut.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let Ok(server) = TcpStream::connect(target) else { continue };
+                own.pass(&client, &server);
+                own.pass(&server, &client);
+            }
+        });
+        Relay { port, shared }
+    }
+
+    /// Ends all connections, and each new one at once.
+    pub fn cut(&self) {
+        self.shared.cut.store(true, Ordering::SeqCst);
+        for stream in self.shared.open.lock().expect("no thread panics with the list").drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Passes connections on again.
+    pub fn mend(&self) {
+        self.shared.cut.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.cut();
+        // The listening thread sees that it is alone at the next connection.
+        let last = Arc::new(Shared { cut: AtomicBool::new(true), open: Mutex::new(Vec::new()) });
+        drop(std::mem::replace(&mut self.shared, last));
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+impl Shared {
+    fn pass(&self, from: &TcpStream, to: &TcpStream) {
+        let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else { return };
+        if let Ok(copy) = from.try_clone() {
+            self.open.lock().expect("no thread panics with the list").push(copy);
+        }
+        std::thread::spawn(move || {
+            let mut buffer = [0; 16 * 1024];
+            while let Ok(length @ 1..) = from.read(&mut buffer) {
+                if to.write_all(&buffer[..length]).is_err() {
+                    break;
+                }
+            }
+            let _ = from.shutdown(Shutdown::Both);
+            let _ = to.shutdown(Shutdown::Both);
+        });
+    }
+}
