@@ -80,5 +80,6 @@ const OPTIONS: &[(&str, Depth, &str, &str)] = &[
     ("two namespaces", Depth::Names, ZONES, "pods insecure; namespaces shop office; fallthrough"),
     ("labelled namespaces", Depth::Names, ZONES, "pods disabled; namespace_labels \"tier notin (hidden)\"; ttl 0"),
     ("noendpoints", Depth::Names, "cluster.local 10.96.0.0/12", "noendpoints; pods insecure; ttl 0"),
+    ("reverse zones first", Depth::Names, "in-addr.arpa ip6.arpa cluster.local", "pods insecure"),
     ("empty services ignored", Depth::Names, ZONES, "ignore empty_service; fallthrough in-addr.arpa"),
 ];
