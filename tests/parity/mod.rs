@@ -20,10 +20,11 @@ use differences::KNOWN;
 use questions::Question;
 use variants::Variant;
 
-use crate::support::client::{connect, read};
+use crate::support::client::{connect, read, wait_for_page};
 use crate::support::cluster::{objects, parse};
 use crate::support::peer::{Peer, coredns};
 use crate::support::real_api_server::RealApiServer;
+use crate::support::server::free_port;
 use crate::support::upstream::Upstream;
 use crate::support::wire::Wire;
 
@@ -156,12 +157,15 @@ struct Server {
 
 impl Server {
     fn start(binary: &Path, variant: &Variant, kubeconfig: &str, upstream: SocketAddr) -> Server {
+        let ready = free_port();
         let corefile = variant
             .corefile
             .replace("SOURCE", "kubeconfig DIR/kubeconfig")
-            .replace("UPSTREAM", &upstream.to_string());
+            .replace("UPSTREAM", &upstream.to_string())
+            .replace("READY", &ready.to_string());
         let mut peer = Peer::start(binary, &corefile, &[("kubeconfig", kubeconfig)]);
         peer.wait_for("synced.invalid.cluster.local", &[0, 3]);
+        wait_for_page(ready, "/ready");
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
         socket.connect(peer.address).expect("a loopback address");
         Server { peer, socket, stream: None }
