@@ -54,11 +54,15 @@ impl Admin {
     pub fn open(&self, pages: &[Page]) -> Result<Opened, (HttpAddress, io::Error)> {
         let mut tables: BTreeMap<HttpAddress, Pages> = BTreeMap::new();
         for page in pages {
-            tables.entry(page.address.clone()).or_default().insert(page.path, Arc::clone(&page.content));
+            tables
+                .entry(page.address.clone())
+                .or_default()
+                .insert(page.path, Arc::clone(&page.content));
         }
         let mut fresh = BTreeMap::new();
         for address in tables.keys().filter(|address| !self.open.contains_key(address)) {
-            let socket = listen(address.socket_address()).map_err(|error| (address.clone(), error))?;
+            let socket =
+                listen(address.socket_address()).map_err(|error| (address.clone(), error))?;
             fresh.insert(address.clone(), socket);
         }
         Ok(Opened { tables, fresh })
@@ -115,7 +119,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     };
     match open(address) {
         // No IPv6 on this machine: the wildcard is IPv4's.
-        Err(error) if address.ip().is_unspecified() && error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+        Err(error)
+            if address.ip().is_unspecified()
+                && error.raw_os_error() == Some(libc::EAFNOSUPPORT) =>
+        {
             open(SocketAddr::new(std::net::Ipv4Addr::UNSPECIFIED.into(), address.port()))
         }
         result => result,
@@ -161,11 +168,14 @@ async fn serve(socket: TcpListener, pages: Arc<ArcSwap<Pages>>, stop: Cancellati
 fn respond(request: &Request<Incoming>, pages: &Pages) -> Response<Full<Bytes>> {
     let content = match pages.get(request.uri().path()) {
         None => PageContent::text(404, "404 page not found\n"),
-        Some(_) if !matches!(*request.method(), Method::GET | Method::HEAD) => PageContent::text(405, "Method Not Allowed\n"),
+        Some(_) if !matches!(*request.method(), Method::GET | Method::HEAD) => {
+            PageContent::text(405, "Method Not Allowed\n")
+        }
         Some(content) => content(),
     };
     let mut response = Response::new(Full::new(Bytes::from(content.body)));
-    *response.status_mut() = StatusCode::from_u16(content.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(content.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let media_type = hyper::header::HeaderValue::from_static(content.content_type);
     response.headers_mut().insert(CONTENT_TYPE, media_type);
     if content.status == 405 {

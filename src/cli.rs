@@ -110,8 +110,12 @@ impl Serve {
 /// Turns CoreDNS's single-dash flags into long options.
 fn arguments(arguments: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
     arguments.map(|argument| {
-        let single = argument.to_str().and_then(|text| text.strip_prefix('-')).filter(|rest| !rest.starts_with('-'));
-        let known = single.filter(|rest| SINGLE_DASH.contains(&rest.split('=').next().unwrap_or_default()));
+        let single = argument
+            .to_str()
+            .and_then(|text| text.strip_prefix('-'))
+            .filter(|rest| !rest.starts_with('-'));
+        let known =
+            single.filter(|rest| SINGLE_DASH.contains(&rest.split('=').next().unwrap_or_default()));
         known.map_or_else(|| argument.clone(), |rest| format!("--{rest}").into())
     })
 }
@@ -130,7 +134,9 @@ fn start(plugins: &'static [PluginKind], serve_with: Serve) -> ExitCode {
     let source = match &serve_with.conf {
         Some(path) if path.as_os_str() == "stdin" => match Source::standard_input() {
             Ok(source) => source,
-            Err(error) => return fail(format!("loading the configuration from standard input: {error}")),
+            Err(error) => {
+                return fail(format!("loading the configuration from standard input: {error}"));
+            }
         },
         Some(path) => Source::File(path.clone()),
         None => Source::Default,
@@ -188,7 +194,12 @@ fn banner(program: &Program) -> String {
 }
 
 fn version() -> String {
-    format!("Periplus-{}\n{}/{}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH)
+    format!(
+        "Periplus-{}\n{}/{}",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    )
 }
 
 fn check(plugins: &'static [PluginKind], file: Option<PathBuf>) -> ExitCode {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use periplus_core::corefile::{
-    Corefile, Diagnostic, Diagnostics, Directive, Failed, Key, Scheme, ServerBlock, parse_key, unknown_directive,
+    Corefile, Diagnostic, Diagnostics, Directive, Failed, Key, Scheme, ServerBlock, parse_key,
+    unknown_directive,
 };
 use periplus_core::metrics::Registry;
 use periplus_core::name::Name;
@@ -44,10 +45,48 @@ pub struct Surroundings {
 
 /// CoreDNS plugins that Periplus does not have yet; naming one is a clear error.
 pub const NOT_YET: &[&str] = &[
-    "acl", "any", "auto", "autopath", "azure", "bufsize", "chaos", "clouddns", "dns64", "dnssec", "dnstap", "erratic", "etcd",
-    "file", "geoip", "grpc", "grpc_server", "header", "https", "https3", "k8s_external", "local", "metadata", "minimal", "multisocket",
-    "nomad", "nsid", "on", "pprof", "proxyproto", "quic", "route53", "secondary", "shed", "sign", "template", "timeouts", "tls",
-    "trace", "transfer", "tsig", "view",
+    "acl",
+    "any",
+    "auto",
+    "autopath",
+    "azure",
+    "bufsize",
+    "chaos",
+    "clouddns",
+    "dns64",
+    "dnssec",
+    "dnstap",
+    "erratic",
+    "etcd",
+    "file",
+    "geoip",
+    "grpc",
+    "grpc_server",
+    "header",
+    "https",
+    "https3",
+    "k8s_external",
+    "local",
+    "metadata",
+    "minimal",
+    "multisocket",
+    "nomad",
+    "nsid",
+    "on",
+    "pprof",
+    "proxyproto",
+    "quic",
+    "route53",
+    "secondary",
+    "shed",
+    "sign",
+    "template",
+    "timeouts",
+    "tls",
+    "trace",
+    "transfer",
+    "tsig",
+    "view",
 ];
 
 /// One server block on its way.
@@ -59,7 +98,10 @@ struct Draft<'a> {
 
 /// Loads a configuration and sets everything up. All errors come at once: where the text has errors, those of its keys and
 /// directive names are added as far as they could be read.
-pub fn load(source: &Source, surroundings: &Surroundings) -> Result<(Corefile, Configuration), Failed> {
+pub fn load(
+    source: &Source,
+    surroundings: &Surroundings,
+) -> Result<(Corefile, Configuration), Failed> {
     let corefile = source.load(surroundings.default_port).map_err(|mut failed| {
         for block in &failed.blocks {
             read_keys(block, surroundings, &mut failed.diagnostics);
@@ -68,7 +110,9 @@ pub fn load(source: &Source, surroundings: &Surroundings) -> Result<(Corefile, C
     })?;
     match build(&corefile, surroundings) {
         Ok(configuration) => Ok((corefile, configuration)),
-        Err(diagnostics) => Err(Failed { diagnostics, sources: corefile.sources, blocks: corefile.blocks }),
+        Err(diagnostics) => {
+            Err(Failed { diagnostics, sources: corefile.sources, blocks: corefile.blocks })
+        }
     }
 }
 
@@ -96,11 +140,17 @@ fn build(corefile: &Corefile, surroundings: &Surroundings) -> Result<Configurati
             if directives.is_empty() {
                 continue;
             }
-            let mut setup = Setup { directives: &directives, block: &mut draft.config, instance: &mut instance };
+            let mut setup = Setup {
+                directives: &directives,
+                block: &mut draft.config,
+                instance: &mut instance,
+            };
             match (kind.setup)(&mut setup) {
                 Ok(Some(plugin)) => draft.chain.push(plugin),
                 Ok(None) => {}
-                Err(found) => errors.extend(found.into_iter().map(|error| error.for_plugin(kind.name))),
+                Err(found) => {
+                    errors.extend(found.into_iter().map(|error| error.for_plugin(kind.name)))
+                }
             }
         }
     }
@@ -112,15 +162,25 @@ fn build(corefile: &Corefile, surroundings: &Surroundings) -> Result<Configurati
     Ok(Configuration { servers, zones, instance, debug })
 }
 
-fn read_keys(block: &ServerBlock, surroundings: &Surroundings, errors: &mut Diagnostics) -> BlockConfig {
+fn read_keys(
+    block: &ServerBlock,
+    surroundings: &Surroundings,
+    errors: &mut Diagnostics,
+) -> BlockConfig {
     let mut keys: Vec<Key> = Vec::new();
     for word in &block.keys {
         match parse_key(word, surroundings.default_port) {
             Ok(parsed) => {
                 for key in &parsed {
                     if key.scheme != Scheme::Dns {
-                        let message = format!("'{}://' is a transport of CoreDNS that Periplus does not have yet", key.scheme);
-                        errors.push(word.error(message).with_help("plain DNS ('dns://' or no scheme) is there"));
+                        let message = format!(
+                            "'{}://' is a transport of CoreDNS that Periplus does not have yet",
+                            key.scheme
+                        );
+                        errors.push(
+                            word.error(message)
+                                .with_help("plain DNS ('dns://' or no scheme) is there"),
+                        );
                         break;
                     }
                 }
@@ -136,7 +196,8 @@ fn read_keys(block: &ServerBlock, surroundings: &Surroundings, errors: &mut Diag
         }
     }
     let zones = keys.iter().filter_map(|key| Name::parse(&key.zone).ok()).collect();
-    let directives = known.into_iter().filter(|name| block.occurrences(name).next().is_some()).collect();
+    let directives =
+        known.into_iter().filter(|name| block.occurrences(name).next().is_some()).collect();
     BlockConfig {
         keys,
         zones,
@@ -156,7 +217,11 @@ fn group(
 ) -> (BTreeMap<ListenAddress, Arc<Server>>, BTreeMap<ListenAddress, Vec<Name>>) {
     let mut parts: BTreeMap<ListenAddress, ServerParts> = BTreeMap::new();
     let mut taken: Vec<(Key, BindAddress)> = Vec::new();
-    let panics = instance.metrics.counter("coredns_panics_total", "A metrics that counts the number of panics.", &[]);
+    let panics = instance.metrics.counter(
+        "coredns_panics_total",
+        "A metrics that counts the number of panics.",
+        &[],
+    );
     for draft in drafts {
         let block = Arc::new(Block { chain: draft.chain });
         let wildcard = [BindAddress::Wildcard];
@@ -193,7 +258,8 @@ fn group(
             (*address, zones)
         })
         .collect();
-    let servers = parts.into_iter().map(|(address, parts)| (address, Arc::new(Server::new(parts)))).collect();
+    let servers =
+        parts.into_iter().map(|(address, parts)| (address, Arc::new(Server::new(parts)))).collect();
     (servers, zones)
 }
 
@@ -211,7 +277,11 @@ fn overlap(key: &Key, host: BindAddress, taken: &[(Key, BindAddress)]) -> Option
     let message = if *other_host == host {
         format!("cannot serve {key}{} - it is already defined", place(host))
     } else {
-        format!("cannot serve {key}{} - zone overlap listener capacity with {other}{}", place(host), place(*other_host))
+        format!(
+            "cannot serve {key}{} - zone overlap listener capacity with {other}{}",
+            place(host),
+            place(*other_host)
+        )
     };
     Some(Diagnostic::error(key.span, message).with_label(other.span, "first defined here"))
 }

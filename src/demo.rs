@@ -17,7 +17,8 @@ pub fn source() -> io::Result<Source> {
 }
 
 fn configuration(manifests: &Path) -> Source {
-    let text = COREFILE.replace("examples/demo/cluster.yaml", &manifests.join("cluster.yaml").to_string_lossy());
+    let text = COREFILE
+        .replace("examples/demo/cluster.yaml", &manifests.join("cluster.yaml").to_string_lossy());
     Source::Text { name: "demo".into(), text }
 }
 

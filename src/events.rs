@@ -31,7 +31,8 @@ struct Lines {
 impl Subscriber for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.is_event() && metadata.target().starts_with("periplus") && {
-            *metadata.level() <= Level::INFO || *metadata.level() == Level::DEBUG && DEBUG.load(Ordering::Relaxed)
+            *metadata.level() <= Level::INFO
+                || *metadata.level() == Level::DEBUG && DEBUG.load(Ordering::Relaxed)
         }
     }
 
@@ -48,7 +49,10 @@ impl Subscriber for Lines {
         });
     }
 
-    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> tracing::subscriber::Interest {
+    fn register_callsite(
+        &self,
+        metadata: &'static Metadata<'static>,
+    ) -> tracing::subscriber::Interest {
         // Debug can be switched by a reload, so what depends on it must be asked each time.
         if metadata.is_event() && metadata.target().starts_with("periplus") {
             tracing::subscriber::Interest::sometimes()
@@ -88,7 +92,9 @@ impl fmt::Write for Escaped<'_> {
         for character in text.chars() {
             match character {
                 '\n' => self.0.push_str("\\n"),
-                other if other.is_control() && other != '\t' => write!(self.0, "\\x{:02x}", other as u32)?,
+                other if other.is_control() && other != '\t' => {
+                    write!(self.0, "\\x{:02x}", other as u32)?
+                }
                 other => self.0.push(other),
             }
         }

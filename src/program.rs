@@ -118,8 +118,11 @@ impl Program {
             .map_err(StartError::Runtime)?;
         let mut listeners = Listeners::new(workers, &metrics, runtime.handle().clone());
         let mut admin = Admin::default();
-        let reload_failures =
-            metrics.counter("coredns_reload_failed_total", "Counter of the number of failed reload attempts.", &[]);
+        let reload_failures = metrics.counter(
+            "coredns_reload_failed_total",
+            "Counter of the number of failed reload attempts.",
+            &[],
+        );
         metrics.computed(
             "periplus_dropped_log_lines_total",
             "Counter of log lines dropped because standard output was too slow.",
@@ -130,8 +133,14 @@ impl Program {
                 move || output.dropped() as f64
             },
         );
-        let running = runtime.block_on(put_in_force(configuration, corefile.fingerprint(), &mut listeners, &mut admin))?;
-        let program = Program { options, surroundings, runtime, listeners, admin, running, reload_failures };
+        let running = runtime.block_on(put_in_force(
+            configuration,
+            corefile.fingerprint(),
+            &mut listeners,
+            &mut admin,
+        ))?;
+        let program =
+            Program { options, surroundings, runtime, listeners, admin, running, reload_failures };
         program.show_version(None);
         Ok(program)
     }
@@ -152,7 +161,12 @@ impl Program {
 
     fn try_reload(&mut self) -> Result<(), StartError> {
         let (corefile, configuration) = configure(&self.options.source, &self.surroundings)?;
-        let in_force = put_in_force(configuration, corefile.fingerprint(), &mut self.listeners, &mut self.admin);
+        let in_force = put_in_force(
+            configuration,
+            corefile.fingerprint(),
+            &mut self.listeners,
+            &mut self.admin,
+        );
         let fresh = self.runtime.block_on(in_force)?;
         let old = std::mem::replace(&mut self.running, fresh);
         self.show_version(Some(old.fingerprint));
@@ -180,7 +194,10 @@ impl Program {
         match self.reload() {
             Ok(()) => None,
             Err(error) => {
-                tracing::error!("plugin/reload: Corefile changed but reload failed: {}", one_line(&error));
+                tracing::error!(
+                    "plugin/reload: Corefile changed but reload failed: {}",
+                    one_line(&error)
+                );
                 Some(fingerprint)
             }
         }
@@ -224,7 +241,10 @@ impl Program {
         let begun = Instant::now();
         let lameduck = instance.lameduck;
         if !lameduck.is_zero() {
-            tracing::info!("plugin/health: Going into lameduck mode for {}", periplus_core::corefile::format_go_duration(lameduck));
+            tracing::info!(
+                "plugin/health: Going into lameduck mode for {}",
+                periplus_core::corefile::format_go_duration(lameduck)
+            );
             std::thread::sleep(lameduck);
         }
         let mut answered = self.listeners.requests();
@@ -251,7 +271,9 @@ impl Program {
             return;
         }
         let value = self.running.fingerprint.to_string();
-        if let Some(before) = before.map(|before| before.to_string()).filter(|before| *before != value) {
+        if let Some(before) =
+            before.map(|before| before.to_string()).filter(|before| *before != value)
+        {
             self.metrics().remove(NAME, &[("hash", "sha512"), ("value", &before)]);
         }
         let help = "A metric with a constant '1' value labeled by hash, and value which type of hash generated.";
@@ -260,9 +282,12 @@ impl Program {
     }
 }
 
-fn configure(source: &Source, surroundings: &Surroundings) -> Result<(Corefile, Configuration), StartError> {
-    let (corefile, configuration) =
-        configuration::load(source, surroundings).map_err(|failed| StartError::Configuration(failed.into()))?;
+fn configure(
+    source: &Source,
+    surroundings: &Surroundings,
+) -> Result<(Corefile, Configuration), StartError> {
+    let (corefile, configuration) = configuration::load(source, surroundings)
+        .map_err(|failed| StartError::Configuration(failed.into()))?;
     for warning in corefile.warnings.iter() {
         tracing::warn!("{}", warning.render_line(&corefile.sources));
     }
@@ -277,7 +302,9 @@ async fn put_in_force(
     admin: &mut Admin,
 ) -> Result<Running, StartError> {
     let Configuration { servers, zones, mut instance, debug } = configuration;
-    let opened = admin.open(&instance.pages).map_err(|(address, error)| StartError::Admin(address, error))?;
+    let opened = admin
+        .open(&instance.pages)
+        .map_err(|(address, error)| StartError::Admin(address, error))?;
     listeners.apply(servers).map_err(StartError::Listen)?;
     admin.apply(opened);
     crate::events::show_debug(debug);

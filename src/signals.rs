@@ -31,7 +31,9 @@ pub fn run(mut program: Program) -> ExitCode {
     loop {
         let pause = program.reload_interval().map(|reload| {
             let half = reload.jitter.as_secs_f64() / 2.0;
-            Duration::from_secs_f64((reload.interval.as_secs_f64() + half * (2.0 * fastrand::f64() - 1.0)).max(0.1))
+            Duration::from_secs_f64(
+                (reload.interval.as_secs_f64() + half * (2.0 * fastrand::f64() - 1.0)).max(0.1),
+            )
         });
         match program.runtime().block_on(signals.next(pause)) {
             Event::Terminate => {

@@ -28,7 +28,10 @@ impl Source {
     /// Reads standard input to its end. Reading it only once keeps a reload from finding it empty, as it does in CoreDNS.
     pub fn standard_input() -> std::io::Result<Source> {
         let mut text = String::new();
-        std::io::stdin().lock().take(periplus_core::corefile::MAX_FILE_BYTES).read_to_string(&mut text)?;
+        std::io::stdin()
+            .lock()
+            .take(periplus_core::corefile::MAX_FILE_BYTES)
+            .read_to_string(&mut text)?;
         Ok(Source::Text { name: "/dev/stdin".into(), text })
     }
 
@@ -37,7 +40,9 @@ impl Source {
         let loader = Loader::new();
         let corefile = match self {
             Source::File(path) => loader.load(path)?,
-            Source::Default if Path::new(DEFAULT_FILE).exists() => loader.load(Path::new(DEFAULT_FILE))?,
+            Source::Default if Path::new(DEFAULT_FILE).exists() => {
+                loader.load(Path::new(DEFAULT_FILE))?
+            }
             Source::Default => built_in(default_port)?,
             Source::Text { name, text } => loader.parse(name, text, Path::new("."))?,
         };
@@ -47,5 +52,9 @@ impl Source {
 
 /// CoreDNS's built-in configuration.
 fn built_in(port: u16) -> Result<Corefile, Failed> {
-    Loader::new().parse(DEFAULT_FILE, &format!(".:{port} {{\n    whoami\n    log\n}}\n"), Path::new("."))
+    Loader::new().parse(
+        DEFAULT_FILE,
+        &format!(".:{port} {{\n    whoami\n    log\n}}\n"),
+        Path::new("."),
+    )
 }

@@ -32,7 +32,8 @@ impl Process {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let port = free_port();
         let path = directory.path().join("Corefile");
-        std::fs::write(&path, corefile.replace("PORT", &port.to_string())).expect("the Corefile can be written");
+        std::fs::write(&path, corefile.replace("PORT", &port.to_string()))
+            .expect("the Corefile can be written");
         let mut child = periplus(&["-conf", &path.to_string_lossy()])
             .args(flags)
             .current_dir(directory.path())
@@ -75,7 +76,8 @@ fn check_accepts_a_good_file_and_opens_no_socket() {
     let path = directory.path().join("Corefile");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("a bound socket has an address").port();
-    std::fs::write(&path, format!(".:{port} {{\n    bind 127.0.0.1\n    whoami\n}}\n")).expect("a file can be written");
+    std::fs::write(&path, format!(".:{port} {{\n    bind 127.0.0.1\n    whoami\n}}\n"))
+        .expect("a file can be written");
     let (code, stdout, stderr) = run(&["check", &path.to_string_lossy()]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
 }
@@ -88,7 +90,15 @@ fn check_shows_all_errors_with_their_places_and_the_way_out() {
     std::fs::write(&path, text).expect("a file can be written");
     let (code, _, stderr) = run(&["check", &path.to_string_lossy()]);
     assert_eq!(code, Some(1));
-    for expected in ["Corefile:1:1", "Corefile:5:5", "did you mean 'forward'?", "Corefile:7:5", "does not have yet", "Corefile:9:9", "did you mean 'lameduck'?"] {
+    for expected in [
+        "Corefile:1:1",
+        "Corefile:5:5",
+        "did you mean 'forward'?",
+        "Corefile:7:5",
+        "does not have yet",
+        "Corefile:9:9",
+        "did you mean 'lameduck'?",
+    ] {
         assert!(stderr.contains(expected), "{expected:?} is missing in:\n{stderr}");
     }
 }
@@ -109,7 +119,11 @@ fn an_unknown_flag_is_a_usage_error() {
 fn version_and_plugins_are_printed_as_coredns_prints_them() {
     let (code, stdout, _) = run(&["-version"]);
     assert_eq!(code, Some(0));
-    assert!(stdout.starts_with(concat!("Periplus-", env!("CARGO_PKG_VERSION"), "\nlinux/")) || !cfg!(target_os = "linux"), "{stdout}");
+    assert!(
+        stdout.starts_with(concat!("Periplus-", env!("CARGO_PKG_VERSION"), "\nlinux/"))
+            || !cfg!(target_os = "linux"),
+        "{stdout}"
+    );
     assert_eq!(stdout.lines().count(), 2);
     let (code, stdout, _) = run(&["-plugins"]);
     let names: Vec<&str> = stdout.lines().collect();
@@ -141,11 +155,13 @@ fn standard_input_is_read_once_and_survives_a_reload() {
         .spawn()
         .expect("the binary runs");
     let mut stdin = child.stdin.take().expect("the input is piped");
-    write!(stdin, ".:{port} {{\n    hosts {{\n        192.0.2.1 name.test\n    }}\n}}\n").expect("the binary reads");
+    write!(stdin, ".:{port} {{\n    hosts {{\n        192.0.2.1 name.test\n    }}\n}}\n")
+        .expect("the binary reads");
     drop(stdin);
     let output = BufReader::new(child.stdout.take().expect("the output is piped"));
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
-    let mut process = Process { child, output, address: SocketAddr::from(([127, 0, 0, 1], port)), directory };
+    let mut process =
+        Process { child, output, address: SocketAddr::from(([127, 0, 0, 1], port)), directory };
     wait_until_answering(process.address);
     process.signal("-USR1");
     process.wait_for_line("Reloading complete");
@@ -155,7 +171,11 @@ fn standard_input_is_read_once_and_survives_a_reload() {
 #[test]
 fn the_signals_do_what_coredns_does() {
     let corefile = ".:PORT {\n    whoami\n}\n";
-    for (signal, line) in [("-TERM", "[INFO] SIGTERM: Shutting down"), ("-INT", "[INFO] SIGINT: Shutting down"), ("-QUIT", "[INFO] SIGQUIT: Quitting")] {
+    for (signal, line) in [
+        ("-TERM", "[INFO] SIGTERM: Shutting down"),
+        ("-INT", "[INFO] SIGINT: Shutting down"),
+        ("-QUIT", "[INFO] SIGQUIT: Quitting"),
+    ] {
         let mut process = Process::start(corefile, &["-pidfile", "pid"]);
         process.wait_for_line("Periplus-");
         let pidfile = process.directory.path().join("pid");
@@ -175,16 +195,21 @@ fn the_signals_do_what_coredns_does() {
 fn a_bad_file_at_a_reload_is_logged_with_its_line() {
     let mut process = Process::start(".:PORT {\n    whoami\n}\n", &[]);
     wait_until_answering(process.address);
-    std::fs::write(process.directory.path().join("Corefile"), ".:53 {\n    whoamy\n}\n").expect("the file can be written");
+    std::fs::write(process.directory.path().join("Corefile"), ".:53 {\n    whoamy\n}\n")
+        .expect("the file can be written");
     process.signal("-USR1");
     let line = process.wait_for_line("[ERROR] Restart failed");
     assert!(line.contains("Corefile:2:5") && line.contains("whoami"), "{line}");
-    assert!(udp(process.address, &question(1, "example.org", 1, None)).is_some(), "the old one serves on");
+    assert!(
+        udp(process.address, &question(1, "example.org", 1, None)).is_some(),
+        "the old one serves on"
+    );
 }
 
 #[test]
 fn the_banner_names_zones_and_version() {
-    let mut process = Process::start("example.org:PORT {\n    bind 127.0.0.1\n    whoami\n}\n", &[]);
+    let mut process =
+        Process::start("example.org:PORT {\n    bind 127.0.0.1\n    whoami\n}\n", &[]);
     let first = process.wait_for_line("example.org");
     assert_eq!(first, format!("example.org.:{} on 127.0.0.1\n", process.address.port()));
     process.signal("-INT");

@@ -120,7 +120,9 @@ fn bytes(hexadecimal: &str) -> Vec<u8> {
     let digits: Vec<u8> = hexadecimal.bytes().filter(u8::is_ascii_hexdigit).collect();
     digits
         .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).expect("digits"), 16).expect("digits"))
+        .map(|pair| {
+            u8::from_str_radix(std::str::from_utf8(pair).expect("digits"), 16).expect("digits")
+        })
         .collect()
 }
 
@@ -145,7 +147,12 @@ fn every_request_over_udp_is_answered_as_coredns_answers_it() {
 fn every_request_over_tcp_is_answered_alike() {
     let server = TestServer::start(COREFILE);
     for case in CASES.iter().filter(|case| case.answer != "-") {
-        assert_eq!(tcp(server.address, &bytes(case.request)), Some(bytes(case.answer)), "{}", case.what);
+        assert_eq!(
+            tcp(server.address, &bytes(case.request)),
+            Some(bytes(case.answer)),
+            "{}",
+            case.what
+        );
     }
 }
 

@@ -8,7 +8,8 @@ use crate::support::server::{TestServer, free_port};
 #[test]
 fn every_snippet_of_every_readme_starts() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut pages: Vec<PathBuf> = ["README.md", "DIFFERENCES.md"].iter().map(|page| root.join(page)).collect();
+    let mut pages: Vec<PathBuf> =
+        ["README.md", "DIFFERENCES.md"].iter().map(|page| root.join(page)).collect();
     for entry in std::fs::read_dir(plugins_folder()).expect("the folder of plugins") {
         let page = entry.expect("an entry").path().join("README.md");
         if page.is_file() {
@@ -17,7 +18,8 @@ fn every_snippet_of_every_readme_starts() {
     }
     let mut started = 0;
     for page in pages {
-        let text = std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+        let text = std::fs::read_to_string(&page)
+            .unwrap_or_else(|error| panic!("{}: {error}", page.display()));
         for (line, snippet) in snippets(&text) {
             let corefile = on_free_ports(&snippet);
             if let Err(error) = TestServer::try_start(&corefile, &[]) {
@@ -64,13 +66,15 @@ fn on_free_ports(corefile: &str) -> String {
     let mut depth = 0;
     let mut lines = Vec::new();
     for line in corefile.lines() {
-        let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
+        let words: Vec<&str> =
+            line.split('#').next().unwrap_or_default().split_whitespace().collect();
         let mut line = line.to_owned();
         let key_line = depth == 0 && words.last() == Some(&"{") && !words[0].starts_with('(');
         if key_line {
             let keys = words[..words.len() - 1].iter().map(|key| key_on_free_port(key));
             line = format!("{} {{", keys.collect::<Vec<_>>().join(" "));
-        } else if let [directive @ ("health" | "ready" | "prometheus"), rest @ ..] = words.as_slice()
+        } else if let [directive @ ("health" | "ready" | "prometheus"), rest @ ..] =
+            words.as_slice()
             && depth == 1
         {
             let tail = if rest.contains(&"{") { " {" } else { "" };

@@ -56,7 +56,10 @@ fn no_query_is_lost_while_reloading() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    assert!(udp(address, &question(1, "name.test", 1, None)).is_some(), "a query was lost");
+                    assert!(
+                        udp(address, &question(1, "name.test", 1, None)).is_some(),
+                        "a query was lost"
+                    );
                     asked.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -75,7 +78,9 @@ fn a_listener_that_is_gone_is_closed_and_a_new_one_is_opened() {
     let mut server = TestServer::start(&with_address("192.0.2.1"));
     let old = server.address;
     let port = crate::support::server::free_port();
-    server.write_corefile(&format!(".:{port} {{\n    hosts {{\n        192.0.2.9 name.test\n    }}\n}}\n"));
+    server.write_corefile(&format!(
+        ".:{port} {{\n    hosts {{\n        192.0.2.9 name.test\n    }}\n}}\n"
+    ));
     server.program().reload().expect("the file is good");
     let new = std::net::SocketAddr::new(old.ip(), port);
     assert_eq!(answers(&ask(new, "name.test", 1)), ["name.test. 3600 IN A 192.0.2.9"]);

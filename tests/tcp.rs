@@ -18,10 +18,12 @@ fn many_questions_in_one_segment_are_all_answered() {
         segment.extend_from_slice(&message);
     }
     stream.write_all(&segment).expect("the server reads");
-    let mut seen: Vec<u16> = (0..100).map(|_| {
-        let answer = read(&mut stream).expect("an answer");
-        u16::from_be_bytes([answer[0], answer[1]])
-    }).collect();
+    let mut seen: Vec<u16> = (0..100)
+        .map(|_| {
+            let answer = read(&mut stream).expect("an answer");
+            u16::from_be_bytes([answer[0], answer[1]])
+        })
+        .collect();
     seen.sort_unstable();
     assert_eq!(seen, (0..100).collect::<Vec<_>>());
 }
@@ -49,9 +51,16 @@ fn a_frame_too_short_for_a_message_closes_the_connection() {
         let mut rest = Vec::new();
         // Closed or reset, but soon: the client's patience is the bound.
         let closed = stream.read_to_end(&mut rest);
-        assert!(rest.is_empty() && !matches!(&closed, Err(e) if e.kind() == std::io::ErrorKind::WouldBlock), "{closed:?}");
+        assert!(
+            rest.is_empty()
+                && !matches!(&closed, Err(e) if e.kind() == std::io::ErrorKind::WouldBlock),
+            "{closed:?}"
+        );
     }
-    assert!(tcp(server.address, &question(1, "example.org", 1, None)).is_some(), "others are served");
+    assert!(
+        tcp(server.address, &question(1, "example.org", 1, None)).is_some(),
+        "others are served"
+    );
 }
 
 #[test]

@@ -36,7 +36,9 @@ pub struct Question {
 impl Question {
     /// Whether it is what `query` asked; the case of the name is ignored.
     pub fn matches(&self, query: &Query) -> bool {
-        self.qtype == query.qtype && self.class == query.class && self.name.as_ref().eq_ignore_case(query.name())
+        self.qtype == query.qtype
+            && self.class == query.class
+            && self.name.as_ref().eq_ignore_case(query.name())
     }
 }
 
@@ -69,7 +71,11 @@ pub fn message_id(message: &[u8]) -> Option<u16> {
 }
 
 /// Reads a response to `query`. `source` becomes [`Reply::source`].
-pub fn decode(message: &[u8], query: &Query, source: &'static str) -> Result<Response, DecodeError> {
+pub fn decode(
+    message: &[u8],
+    query: &Query,
+    source: &'static str,
+) -> Result<Response, DecodeError> {
     let header = message.get(..HEADER).ok_or(DecodeError::NoHeader)?;
     let word = |index: usize| u16::from_be_bytes([header[2 * index], header[2 * index + 1]]);
     let mut decoder = Decoder { message, at: HEADER };
@@ -82,9 +88,11 @@ pub fn decode(message: &[u8], query: &Query, source: &'static str) -> Result<Res
     reply.flags = word(1) & !flags::RCODE;
     reply.rcode = Rcode(word(1) & flags::RCODE);
     let mut opt = None;
-    for (section, count) in
-        [(&mut reply.answer, word(3)), (&mut reply.authority, word(4)), (&mut reply.additional, word(5))]
-    {
+    for (section, count) in [
+        (&mut reply.answer, word(3)),
+        (&mut reply.authority, word(4)),
+        (&mut reply.additional, word(5)),
+    ] {
         decoder.section(count, query, section, &mut opt).ok_or(DecodeError::Malformed)?;
     }
     if let Some(opt) = opt {
@@ -121,7 +129,13 @@ impl<'a> Decoder<'a> {
         Some(name)
     }
 
-    fn section(&mut self, count: u16, query: &Query, section: &mut Section, opt: &mut Option<Edns>) -> Option<()> {
+    fn section(
+        &mut self,
+        count: u16,
+        query: &Query,
+        section: &mut Section,
+        opt: &mut Option<Edns>,
+    ) -> Option<()> {
         let mut open: Option<(NameBuf, u32, RecordType, Class, RecordSetBuilder)> = None;
         for _ in 0..count {
             // A count larger than the records present is tolerated when the message simply ends, as in CoreDNS's library.
@@ -161,7 +175,12 @@ impl<'a> Decoder<'a> {
         Some(())
     }
 
-    fn rdata(&mut self, rtype: RecordType, length: usize, set: &mut RecordSetBuilder) -> Option<()> {
+    fn rdata(
+        &mut self,
+        rtype: RecordType,
+        length: usize,
+        set: &mut RecordSetBuilder,
+    ) -> Option<()> {
         let start = self.at;
         let raw = self.take(length)?;
         let expected = match rtype {
@@ -176,7 +195,8 @@ impl<'a> Decoder<'a> {
             set.push(raw);
             return Some(());
         };
-        let mut rdata: smallvec::SmallVec<[u8; 512]> = smallvec::SmallVec::from_slice(raw.get(..names.before)?);
+        let mut rdata: smallvec::SmallVec<[u8; 512]> =
+            smallvec::SmallVec::from_slice(raw.get(..names.before)?);
         let mut at = start + names.before;
         for _ in 0..names.count {
             let (name, end) = expand(self.message, at)?;
@@ -194,7 +214,11 @@ fn close(
     query: &Query,
     section: &mut Section,
 ) {
-    let owner = if owner.as_ref() == query.spelled() { Owner::Question } else { Owner::Name(owner.to_name()) };
+    let owner = if owner.as_ref() == query.spelled() {
+        Owner::Question
+    } else {
+        Owner::Name(owner.to_name())
+    };
     section.push(Entry::of(owner, set.finish()));
 }
 
@@ -218,7 +242,10 @@ fn expand(message: &[u8], mut at: usize) -> Option<(NameBuf, usize)> {
                 at += 1 + length;
             }
             0xc0 => {
-                let target = usize::from(u16::from_be_bytes([*message.get(at)? & 0x3f, *message.get(at + 1)?]));
+                let target = usize::from(u16::from_be_bytes([
+                    *message.get(at)? & 0x3f,
+                    *message.get(at + 1)?,
+                ]));
                 end.get_or_insert(at + 2);
                 if target >= lowest {
                     return None;

@@ -19,10 +19,17 @@ const MAX_POINTER: usize = 0x3fff;
 ///
 /// `query` is the client's own question: its id, spelling, transport and EDNS decide, whatever the chain
 /// asked in its place.
-pub fn encode(query: &Query, answer: &Answer, compressor: &mut Compressor, out: &mut Vec<u8>) -> bool {
+pub fn encode(
+    query: &Query,
+    answer: &Answer,
+    compressor: &mut Compressor,
+    out: &mut Vec<u8>,
+) -> bool {
     match answer {
         Answer::Reply(reply) => encode_reply(query, reply, compressor, out),
-        Answer::Failure(failure) => encode_reply(query, &failure_reply(query, failure), compressor, out),
+        Answer::Failure(failure) => {
+            encode_reply(query, &failure_reply(query, failure), compressor, out)
+        }
         Answer::Silence => return false,
     }
     true
@@ -126,7 +133,8 @@ fn encode_reply(query: &Query, reply: &Reply, compressor: &mut Compressor, out: 
     let limit = response_limit(query.transport, request_edns);
     let room = limit.saturating_sub(opt.map_or(0, Edns::wire_length));
     // The upper bits of a code have no place without an OPT record (RFC 6891 section 6.1.3), and the lower ones alone would lie.
-    let rcode = if opt.is_none() && reply.rcode.0 > flags::RCODE { Rcode::SERVFAIL } else { reply.rcode };
+    let rcode =
+        if opt.is_none() && reply.rcode.0 > flags::RCODE { Rcode::SERVFAIL } else { reply.rcode };
 
     write_header(query, reply.flags, rcode, out);
     write_question(query, out);
@@ -134,7 +142,9 @@ fn encode_reply(query: &Query, reply: &Reply, compressor: &mut Compressor, out: 
     let mut writer = Writer { query, out, start, end: start + room, compressor };
     let mut counts = [0_u16; 3];
     let mut complete = true;
-    for (section, count) in [&reply.answer, &reply.authority, &reply.additional].into_iter().zip(&mut counts) {
+    for (section, count) in
+        [&reply.answer, &reply.authority, &reply.additional].into_iter().zip(&mut counts)
+    {
         if complete {
             complete = writer.section(section, count);
         }
@@ -219,7 +229,9 @@ impl Writer<'_> {
     fn owner(&mut self, owner: &Owner) {
         match owner {
             Owner::Question if !self.query.spelled().is_root() => self.pointer(QUESTION),
-            Owner::QuestionSuffix(offset) if !self.query.spelled().suffix(usize::from(*offset)).is_root() => {
+            Owner::QuestionSuffix(offset)
+                if !self.query.spelled().suffix(usize::from(*offset)).is_root() =>
+            {
                 self.pointer(QUESTION + usize::from(*offset));
             }
             Owner::Name(name) => self.name(name.as_ref()),
@@ -240,7 +252,9 @@ impl Writer<'_> {
         let (before, mut rest) = rdata.split_at(names.before.min(rdata.len()));
         self.out.extend_from_slice(before);
         for _ in 0..names.count {
-            let Some((name, tail)) = crate::name::wire_length(rest).map(|length| rest.split_at(length)) else {
+            let Some((name, tail)) =
+                crate::name::wire_length(rest).map(|length| rest.split_at(length))
+            else {
                 break;
             };
             if let Some(name) = NameRef::from_wire(name) {
@@ -368,7 +382,9 @@ impl Default for Compressor {
 /// FNV-1a over the wire bytes, spelling included. Strangers choose these names, but a table lives for one
 /// message and stops growing, so that collisions cost at most its length.
 fn hash(name: NameRef<'_>) -> u32 {
-    name.as_wire().iter().fold(0x811c_9dc5, |hash: u32, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    name.as_wire()
+        .iter()
+        .fold(0x811c_9dc5, |hash: u32, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// Whether the (possibly compressed) name at `at` is `name`, byte for byte.
@@ -387,7 +403,9 @@ fn name_at(message: &[u8], mut at: usize, name: NameRef<'_>) -> bool {
             continue;
         }
         let size = 1 + usize::from(length);
-        let (Some(have), Some(want)) = (message.get(at..at + size), rest.get(..size)) else { return false };
+        let (Some(have), Some(want)) = (message.get(at..at + size), rest.get(..size)) else {
+            return false;
+        };
         if have != want {
             return false;
         }

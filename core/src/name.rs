@@ -305,7 +305,8 @@ impl NameBuf {
                         let mut value = u16::from(hundreds - b'0');
                         for _ in 0..2 {
                             let digit = bytes.next().filter(u8::is_ascii_digit);
-                            value = value * 10 + u16::from(digit.ok_or(NameError::BadEscape)? - b'0');
+                            value =
+                                value * 10 + u16::from(digit.ok_or(NameError::BadEscape)? - b'0');
                         }
                         u8::try_from(value).map_err(|_| NameError::BadEscape)?
                     }

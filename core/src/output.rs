@@ -125,7 +125,11 @@ impl Shared {
             let dropped = self.dropped.load(Ordering::Relaxed);
             if dropped > told {
                 let mut line = String::new();
-                let _ = writeln!(line, "[WARNING] {} log lines dropped: standard output is too slow", dropped - told);
+                let _ = writeln!(
+                    line,
+                    "[WARNING] {} log lines dropped: standard output is too slow",
+                    dropped - told
+                );
                 let _ = sink.write_all(line.as_bytes());
                 told = dropped;
             }

@@ -188,7 +188,12 @@ pub struct OwnedNext {
 impl OwnedNext {
     /// Borrows it.
     pub fn borrow(&self) -> Next<'_> {
-        Next { server: &self.server, block: &self.block, position: self.position, after: self.after }
+        Next {
+            server: &self.server,
+            block: &self.block,
+            position: self.position,
+            after: self.after,
+        }
     }
 
     /// See [`Next::run`].

@@ -217,7 +217,8 @@ impl Edns {
 
     /// Whether a client's option comes back in the response when no plugin wrote an OPT of its own.
     pub fn echoes(&self, code: u16) -> bool {
-        is_echoed_option(code) || self.also_echoed.as_ref().is_some_and(|codes| codes.contains(&code))
+        is_echoed_option(code)
+            || self.also_echoed.as_ref().is_some_and(|codes| codes.contains(&code))
     }
 
     /// Length of the record on the wire.

@@ -28,7 +28,10 @@ pub struct RecordSet {
 impl RecordSet {
     /// An address record set; `None` when there is no address. All addresses must be of one family: the first decides
     /// and others are left out.
-    pub fn addresses(ttl: u32, addresses: impl IntoIterator<Item = IpAddr>) -> Option<Arc<RecordSet>> {
+    pub fn addresses(
+        ttl: u32,
+        addresses: impl IntoIterator<Item = IpAddr>,
+    ) -> Option<Arc<RecordSet>> {
         let mut addresses = addresses.into_iter().peekable();
         let v4 = addresses.peek()?.is_ipv4();
         let mut set = RecordSetBuilder::new(if v4 { RecordType::A } else { RecordType::AAAA }, ttl);
@@ -120,7 +123,8 @@ impl RecordSetBuilder {
 
     /// Adds a record. RDATA over 65,535 bytes, or a 65,536th record, is left out: neither fits a message.
     pub fn push(&mut self, rdata: &[u8]) {
-        let (Ok(length), Some(count)) = (u16::try_from(rdata.len()), self.count.checked_add(1)) else {
+        let (Ok(length), Some(count)) = (u16::try_from(rdata.len()), self.count.checked_add(1))
+        else {
             return;
         };
         self.packed.extend_from_slice(&length.to_be_bytes());
@@ -259,7 +263,12 @@ impl Soa<'_> {
 }
 
 /// RDATA of an SRV record (RFC 2782).
-pub fn srv_rdata(priority: u16, weight: u16, port: u16, target: NameRef<'_>) -> SmallVec<[u8; 128]> {
+pub fn srv_rdata(
+    priority: u16,
+    weight: u16,
+    port: u16,
+    target: NameRef<'_>,
+) -> SmallVec<[u8; 128]> {
     let mut rdata = SmallVec::new();
     for number in [priority, weight, port] {
         rdata.extend_from_slice(&number.to_be_bytes());
@@ -299,7 +308,11 @@ impl RdataNames {
     /// The layout for a type; `None` when its RDATA holds no name at a fixed place.
     pub fn of(rtype: RecordType) -> Option<RdataNames> {
         let (before, count, compress) = match rtype {
-            RecordType::CNAME | RecordType::NS | RecordType::PTR | RecordType::MB | RecordType::MG => (0, 1, true),
+            RecordType::CNAME
+            | RecordType::NS
+            | RecordType::PTR
+            | RecordType::MB
+            | RecordType::MG => (0, 1, true),
             RecordType::MD | RecordType::MF | RecordType::MR => (0, 1, true),
             RecordType::SOA | RecordType::MINFO => (0, 2, true),
             RecordType::MX | RecordType::AFSDB | RecordType::RT => (2, 1, rtype == RecordType::MX),
@@ -323,8 +336,12 @@ pub fn target(rtype: RecordType, rdata: &[u8]) -> Option<NameRef<'_>> {
 /// The address of an A or AAAA record.
 pub fn address(rtype: RecordType, rdata: &[u8]) -> Option<IpAddr> {
     match rtype {
-        RecordType::A => <[u8; 4]>::try_from(rdata).ok().map(|octets| Ipv4Addr::from(octets).into()),
-        RecordType::AAAA => <[u8; 16]>::try_from(rdata).ok().map(|octets| Ipv6Addr::from(octets).into()),
+        RecordType::A => {
+            <[u8; 4]>::try_from(rdata).ok().map(|octets| Ipv4Addr::from(octets).into())
+        }
+        RecordType::AAAA => {
+            <[u8; 16]>::try_from(rdata).ok().map(|octets| Ipv6Addr::from(octets).into())
+        }
         _ => None,
     }
 }

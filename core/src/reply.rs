@@ -157,7 +157,8 @@ impl Reply {
         let records: usize = self
             .entries()
             .map(|entry| {
-                entry.set.count() * (entry.owner.resolve(query).len() + 10) + entry.set.rdata_length()
+                entry.set.count() * (entry.owner.resolve(query).len() + 10)
+                    + entry.set.rdata_length()
             })
             .sum();
         let opt = self.opt.as_ref().map_or(0, |opt| opt.wire_length());
@@ -296,7 +297,9 @@ impl Failure {
 
     /// Adds what the client is told beyond the code (RFC 8914).
     pub fn with_extended_error(mut self, error: ExtendedError) -> Failure {
-        let cause = self.cause.get_or_insert_with(|| Box::new(Cause { text: error.text.clone(), extended: None }));
+        let cause = self
+            .cause
+            .get_or_insert_with(|| Box::new(Cause { text: error.text.clone(), extended: None }));
         cause.extended = Some(error);
         self
     }

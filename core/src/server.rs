@@ -100,7 +100,9 @@ impl Server {
                 return Response::Ready;
             }
             Admission::Query => {
-                if query.edns.as_ref().is_some_and(|edns| edns.version != 0) && self.admits_class(query) {
+                if query.edns.as_ref().is_some_and(|edns| edns.version != 0)
+                    && self.admits_class(query)
+                {
                     encode_bad_version(query, out);
                     return Response::Ready;
                 }
@@ -109,9 +111,15 @@ impl Server {
         };
         match answer {
             Outcome::Now(answer) => {
-                if encode(query, &answer, compressor, out) { Response::Ready } else { Response::Silence }
+                if encode(query, &answer, compressor, out) {
+                    Response::Ready
+                } else {
+                    Response::Silence
+                }
             }
-            Outcome::Later(future) => Response::Later(Waiting { server: Arc::clone(self), query: query.clone(), future }),
+            Outcome::Later(future) => {
+                Response::Later(Waiting { server: Arc::clone(self), query: query.clone(), future })
+            }
         }
     }
 
@@ -143,7 +151,8 @@ impl Server {
             return self.dispatch(query);
         }
         // A plugin shares only immutable or atomic state between queries, so nothing half-changed is seen after a panic.
-        catch_unwind(AssertUnwindSafe(|| self.dispatch(query))).unwrap_or_else(|panic| Outcome::Now(self.panicked(query, &*panic)))
+        catch_unwind(AssertUnwindSafe(|| self.dispatch(query)))
+            .unwrap_or_else(|panic| Outcome::Now(self.panicked(query, &*panic)))
     }
 
     fn panicked(&self, query: &Query, panic: &(dyn std::any::Any + Send)) -> Answer {
@@ -229,7 +238,10 @@ struct CatchPanic(Later);
 impl Future for CatchPanic {
     type Output = Result<Answer, Box<dyn std::any::Any + Send>>;
 
-    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
         match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
             Ok(poll) => poll.map(Ok),
             Err(panic) => std::task::Poll::Ready(Err(panic)),

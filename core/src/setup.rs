@@ -120,8 +120,12 @@ impl ListenAddress {
     /// The socket address to bind; the wildcard is `[::]`.
     pub fn socket_address(&self) -> SocketAddr {
         match self.host {
-            BindAddress::Wildcard => SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), self.port),
-            BindAddress::Address(IpAddr::V6(address), scope) => SocketAddrV6::new(address, self.port, 0, scope).into(),
+            BindAddress::Wildcard => {
+                SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), self.port)
+            }
+            BindAddress::Address(IpAddr::V6(address), scope) => {
+                SocketAddrV6::new(address, self.port, 0, scope).into()
+            }
             BindAddress::Address(address, _) => SocketAddr::new(address, self.port),
         }
     }
@@ -177,8 +181,11 @@ impl Instance {
 
     /// Registers a task that runs as long as the instance. `make` is called on the runtime once the configuration was accepted. The task
     /// should end soon after the token is cancelled; it is aborted after a grace period.
-    pub fn spawn<F>(&mut self, name: &'static str, make: impl FnOnce(CancellationToken) -> F + Send + 'static)
-    where
+    pub fn spawn<F>(
+        &mut self,
+        name: &'static str,
+        make: impl FnOnce(CancellationToken) -> F + Send + 'static,
+    ) where
         F: Future<Output = ()> + Send + 'static,
     {
         self.tasks.push(Task { name, make: Box::new(move |stop| Box::pin(make(stop))) });
@@ -256,8 +263,9 @@ impl HttpAddress {
     /// Reads a word of a directive.
     pub fn read(word: &Word) -> Result<HttpAddress, Diagnostic> {
         HttpAddress::parse(&word.text).ok_or_else(|| {
-            word.error(format!("'{}' is not an address to listen on", shown(&word.text)))
-                .with_help("write host:port, [v6]:port or :port; the host is an IP address or localhost")
+            word.error(format!("'{}' is not an address to listen on", shown(&word.text))).with_help(
+                "write host:port, [v6]:port or :port; the host is an IP address or localhost",
+            )
         })
     }
 
@@ -273,7 +281,11 @@ impl HttpAddress {
 
 impl fmt::Display for HttpAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -308,7 +320,11 @@ pub struct ReadinessState {
 
 impl Readiness {
     /// Adds a plugin's check.
-    pub fn add(&self, plugin: &'static str, check: impl Fn() -> ReadinessState + Send + Sync + 'static) {
+    pub fn add(
+        &self,
+        plugin: &'static str,
+        check: impl Fn() -> ReadinessState + Send + Sync + 'static,
+    ) {
         self.lock().push((plugin, Arc::new(check)));
     }
 

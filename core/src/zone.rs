@@ -14,7 +14,10 @@ impl Zones {
 
     /// The longest zone that `name` lies in.
     pub fn longest(&self, name: NameRef<'_>) -> Option<&Name> {
-        self.0.iter().filter(|zone| name.is_at_or_below(zone.as_ref())).max_by_key(|zone| zone.as_wire().len())
+        self.0
+            .iter()
+            .filter(|zone| name.is_at_or_below(zone.as_ref()))
+            .max_by_key(|zone| zone.as_wire().len())
     }
 
     /// Whether `name` lies in any of the zones.

@@ -82,7 +82,9 @@ impl fmt::Display for ListenError {
                 f,
                 " (ports below 1024 need root or the capability NET_BIND_SERVICE; -dns.port chooses another)"
             ),
-            io::ErrorKind::AddrInUse => write!(f, " (another process listens there without SO_REUSEPORT)"),
+            io::ErrorKind::AddrInUse => {
+                write!(f, " (another process listens there without SO_REUSEPORT)")
+            }
             _ => Ok(()),
         }
     }
@@ -105,7 +107,10 @@ impl Listeners {
 
     /// Makes the open listeners those of `servers`: new ones are opened first, and only if all can be opened, those that stay get their
     /// new server and those that are gone are closed. On an error nothing changes.
-    pub fn apply(&mut self, servers: BTreeMap<ListenAddress, Arc<Server>>) -> Result<(), ListenError> {
+    pub fn apply(
+        &mut self,
+        servers: BTreeMap<ListenAddress, Arc<Server>>,
+    ) -> Result<(), ListenError> {
         let mut fresh = BTreeMap::new();
         for (address, server) in &servers {
             if !self.open.contains_key(address) {
@@ -120,7 +125,8 @@ impl Listeners {
         for (address, sockets) in fresh {
             self.open.insert(address, sockets.serve(&self.shared));
         }
-        let gone: Vec<_> = self.open.keys().filter(|address| !servers.contains_key(address)).copied().collect();
+        let gone: Vec<_> =
+            self.open.keys().filter(|address| !servers.contains_key(address)).copied().collect();
         for address in gone {
             if let Some(listener) = self.open.remove(&address) {
                 listener.close();
@@ -175,11 +181,17 @@ struct Sockets {
 }
 
 impl Sockets {
-    fn open(address: ListenAddress, workers: usize, server: &Arc<Server>) -> Result<Sockets, ListenError> {
+    fn open(
+        address: ListenAddress,
+        workers: usize,
+        server: &Arc<Server>,
+    ) -> Result<Sockets, ListenError> {
         let wildcard = address.host == BindAddress::Wildcard;
         match Sockets::open_at(address.socket_address(), workers, wildcard, server) {
             // No IPv6 on this machine: the wildcard is IPv4's.
-            Err(ListenError { error, .. }) if wildcard && error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+            Err(ListenError { error, .. })
+                if wildcard && error.raw_os_error() == Some(libc::EAFNOSUPPORT) =>
+            {
                 let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port);
                 Sockets::open_at(any, workers, wildcard, server)
             }
@@ -198,7 +210,10 @@ impl Sockets {
         // With port 0 the system chose one; UDP must have the same.
         address = tcp.local_addr().map_err(failed("Listen"))?;
         let failed = |error| ListenError { step: "ListenPacket", address, error };
-        let udp = (0..workers).map(|_| udp_socket(address, wildcard)).collect::<io::Result<_>>().map_err(failed)?;
+        let udp = (0..workers)
+            .map(|_| udp_socket(address, wildcard))
+            .collect::<io::Result<_>>()
+            .map_err(failed)?;
         Ok(Sockets { local: address, udp, tcp, server: Arc::clone(server) })
     }
 
@@ -219,7 +234,12 @@ impl Sockets {
             })
             .collect();
         let tcp_stop = CancellationToken::new();
-        shared.runtime.spawn(tcp::serve(Arc::clone(&inner), Arc::clone(shared), self.tcp, tcp_stop.clone()));
+        shared.runtime.spawn(tcp::serve(
+            Arc::clone(&inner),
+            Arc::clone(shared),
+            self.tcp,
+            tcp_stop.clone(),
+        ));
         Listener { inner, tcp_stop, threads }
     }
 }

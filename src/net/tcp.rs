@@ -85,7 +85,12 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(listener: &Arc<ListenerState>, shared: &Arc<Shared>, stream: &TcpStream, peer: SocketAddr) -> Connection {
+    fn new(
+        listener: &Arc<ListenerState>,
+        shared: &Arc<Shared>,
+        stream: &TcpStream,
+        peer: SocketAddr,
+    ) -> Connection {
         let mut query = Query::empty();
         query.transport = Transport::Tcp;
         query.peer = peer;
@@ -137,7 +142,11 @@ impl Connection {
     }
 
     /// Answers all whole messages in the buffer; says whether there was one. What can be answered at once is written in one go.
-    async fn take_messages(&mut self, received: &mut Vec<u8>, stream: &mut TcpStream) -> io::Result<bool> {
+    async fn take_messages(
+        &mut self,
+        received: &mut Vec<u8>,
+        stream: &mut TcpStream,
+    ) -> io::Result<bool> {
         let mut at = 0;
         while let Some(length) = received.get(at..at + 2) {
             let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
@@ -151,7 +160,8 @@ impl Connection {
             self.query.received = Instant::now();
             self.shared.requests.fetch_add(1, Ordering::Relaxed);
             let server = self.listener.server.load_full();
-            match server.respond(message, &mut self.query, &mut self.compressor, &mut self.response) {
+            match server.respond(message, &mut self.query, &mut self.compressor, &mut self.response)
+            {
                 Response::Ready => self.write(stream).await?,
                 Response::Silence => {}
                 Response::Later(waiting) => self.owe(waiting),
@@ -176,7 +186,8 @@ impl Connection {
 
     /// Writes the response with its length in front, for which two bytes were left.
     async fn write(&mut self, stream: &mut TcpStream) -> io::Result<()> {
-        let length = u16::try_from(self.response.len() - 2).map_err(|_| io::ErrorKind::InvalidData)?;
+        let length =
+            u16::try_from(self.response.len() - 2).map_err(|_| io::ErrorKind::InvalidData)?;
         self.response[..2].copy_from_slice(&length.to_be_bytes());
         tokio::time::timeout(WRITE, stream.write_all(&self.response)).await?
     }

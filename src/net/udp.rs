@@ -32,7 +32,11 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(listener: Arc<ListenerState>, shared: Arc<Shared>, socket: UdpSocket) -> Worker {
+    pub(super) fn new(
+        listener: Arc<ListenerState>,
+        shared: Arc<Shared>,
+        socket: UdpSocket,
+    ) -> Worker {
         Worker { listener, shared, socket: Arc::new(socket) }
     }
 
@@ -53,7 +57,12 @@ impl Worker {
                     responses.clear();
                 }
                 // Nothing came within the read time-out.
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    ) =>
+                {
                     if self.listener.stop.load(Ordering::Acquire) {
                         return;
                     }
@@ -90,7 +99,12 @@ impl Worker {
                 Response::Later(waiting) => {
                     if let Some(guard) = self.shared.limits.wait() {
                         let socket = Arc::clone(&self.socket);
-                        self.shared.runtime.spawn(finish(waiting, guard, batch.return_path(index), socket));
+                        self.shared.runtime.spawn(finish(
+                            waiting,
+                            guard,
+                            batch.return_path(index),
+                            socket,
+                        ));
                     }
                 }
             }

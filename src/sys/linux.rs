@@ -31,7 +31,8 @@ impl ReturnPath {
     /// Sends one response.
     pub fn send(&self, socket: &UdpSocket, response: &[u8]) -> io::Result<()> {
         let mut path = self.clone();
-        let mut iov = libc::iovec { iov_base: response.as_ptr().cast_mut().cast(), iov_len: response.len() };
+        let mut iov =
+            libc::iovec { iov_base: response.as_ptr().cast_mut().cast(), iov_len: response.len() };
         let header = path.header(&mut iov);
         // SAFETY: `header` points to `path` and `iov`, which outlive the call; sendmsg only reads through them.
         let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &header, 0) };
@@ -142,9 +143,12 @@ impl Batch {
     pub fn new() -> Batch {
         // SAFETY: all-zero is a valid sockaddr_storage (family AF_UNSPEC).
         let peer = unsafe { MaybeUninit::<libc::sockaddr_storage>::zeroed().assume_init() };
-        let path = ReturnPath { peer, peer_length: 0, control: Control([0; CONTROL]), control_length: 0 };
+        let path =
+            ReturnPath { peer, peer_length: 0, control: Control([0; CONTROL]), control_length: 0 };
         Batch {
-            paths: vec![path; BATCH].try_into().unwrap_or_else(|_| unreachable!("the length is BATCH")),
+            paths: vec![path; BATCH]
+                .try_into()
+                .unwrap_or_else(|_| unreachable!("the length is BATCH")),
             locals: [None; BATCH],
             requests: Box::new([[0; REQUEST_SIZE]; BATCH]),
             lengths: [0; BATCH],
@@ -158,8 +162,11 @@ impl Batch {
         let mut headers: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
         // SAFETY: as above.
         let mut iovs: [libc::iovec; BATCH] = unsafe { zeroed() };
-        for (((header, iov), request), path) in
-            headers.iter_mut().zip(&mut iovs).zip(self.requests.iter_mut()).zip(self.paths.iter_mut())
+        for (((header, iov), request), path) in headers
+            .iter_mut()
+            .zip(&mut iovs)
+            .zip(self.requests.iter_mut())
+            .zip(self.paths.iter_mut())
         {
             *iov = libc::iovec { iov_base: request.as_mut_ptr().cast(), iov_len: REQUEST_SIZE };
             path.peer_length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -169,7 +176,13 @@ impl Batch {
         // SAFETY: each header points to buffers of its own that live as long as `self` and `iovs`, with their true sizes; recvmmsg
         // writes within them.
         let received = unsafe {
-            libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), BATCH as _, libc::MSG_WAITFORONE as _, ptr::null_mut())
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                BATCH as _,
+                libc::MSG_WAITFORONE as _,
+                ptr::null_mut(),
+            )
         };
         if received < 0 {
             return Err(io::Error::last_os_error());
@@ -214,7 +227,10 @@ impl Batch {
         let mut iovs: [libc::iovec; BATCH] = unsafe { zeroed() };
         for (((index, range), header), iov) in self.queued.iter().zip(&mut headers).zip(&mut iovs) {
             let response = &responses[range.clone()];
-            *iov = libc::iovec { iov_base: response.as_ptr().cast_mut().cast(), iov_len: response.len() };
+            *iov = libc::iovec {
+                iov_base: response.as_ptr().cast_mut().cast(),
+                iov_len: response.len(),
+            };
             header.msg_hdr = self.paths[*index].header(iov);
         }
         self.queued.clear();
@@ -224,7 +240,12 @@ impl Batch {
             // SAFETY: headers[done..count] point to live buffers as set up above; sendmmsg only reads through them and
             // writes msg_len.
             let sent = unsafe {
-                libc::sendmmsg(socket.as_raw_fd(), headers[done..count].as_mut_ptr(), (count - done) as _, 0)
+                libc::sendmmsg(
+                    socket.as_raw_fd(),
+                    headers[done..count].as_mut_ptr(),
+                    (count - done) as _,
+                    0,
+                )
             };
             if sent > 0 {
                 done += sent as usize;

@@ -114,7 +114,8 @@ fn start(cluster: &dyn Cluster) -> (TestServer, Relay) {
 fn ask(server: SocketAddr, name: &str, qtype: u16) -> String {
     let message = decode(&udp(server, &question(11, name, qtype, Some(4096))).expect("an answer"));
     let rcode = u16::from(message.response_code);
-    let records: BTreeSet<String> = message.answers.iter().map(|record| record.data.to_string()).collect();
+    let records: BTreeSet<String> =
+        message.answers.iter().map(|record| record.data.to_string()).collect();
     match (rcode, records.is_empty()) {
         (0, true) => "-".to_owned(),
         (0, false) => records.into_iter().collect::<Vec<_>>().join(" "),
@@ -132,7 +133,10 @@ fn becomes(server: SocketAddr, name: &str, qtype: u16, before: &str, after: &str
             return begun.elapsed();
         }
         assert_eq!(answer, before, "{name} TYPE{qtype} on its way to {after}");
-        assert!(begun.elapsed() < PATIENCE, "{name} TYPE{qtype} stays {before} and does not become {after}");
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{name} TYPE{qtype} stays {before} and does not become {after}"
+        );
     }
 }
 
@@ -147,7 +151,10 @@ fn step_by_step(cluster: &dyn Cluster, server: SocketAddr, namespace: &str) {
     let mut service = one("service NS/web 10.96.7.1,fd00:10:96::701 http:80/TCP");
     cluster.create(&service);
     becomes("web.", 1, "NXDOMAIN", "10.96.7.1");
-    assert_eq!(ask(server, "1.7.96.10.in-addr.arpa.", 12), format!("web.{namespace}.svc.cluster.local."));
+    assert_eq!(
+        ask(server, "1.7.96.10.in-addr.arpa.", 12),
+        format!("web.{namespace}.svc.cluster.local.")
+    );
     service["spec"]["ports"] = json!([{ "name": "https", "port": 443, "protocol": "TCP" }]);
     cluster.change(&service);
     becomes("_https._tcp.web.", 1, "NXDOMAIN", "10.96.7.1");
@@ -187,9 +194,14 @@ fn step_by_step(cluster: &dyn Cluster, server: SocketAddr, namespace: &str) {
 /// Changes a slice many times, as a rolling update does, and measures from the API server's answer to the first new one of the DNS
 /// server. The first one that is new is the last change: nothing is skipped, repeated or lost between.
 fn follow(cluster: &dyn Cluster, server: SocketAddr, namespace: &str) {
-    let slice = |address: &str| parse(&format!("slice {namespace}/moving-1 moving IPv4 http:80/TCP | {address} host=it")).remove(0);
+    let slice = |address: &str| {
+        parse(&format!("slice {namespace}/moving-1 moving IPv4 http:80/TCP | {address} host=it"))
+            .remove(0)
+    };
     let name = format!("moving.{namespace}.svc.cluster.local.");
-    for object in parse(&format!("namespace {namespace}\nheadless {namespace}/moving IPv4 http:80/TCP")) {
+    for object in
+        parse(&format!("namespace {namespace}\nheadless {namespace}/moving IPv4 http:80/TCP"))
+    {
         cluster.create(&object);
     }
     let mut before = "172.31.0.0".to_owned();
@@ -198,7 +210,9 @@ fn follow(cluster: &dyn Cluster, server: SocketAddr, namespace: &str) {
     let mut latencies = Vec::new();
     let begun = Instant::now();
     for update in 0..UPDATES {
-        std::thread::sleep((PERIOD * u32::try_from(update).expect("few")).saturating_sub(begun.elapsed()));
+        std::thread::sleep(
+            (PERIOD * u32::try_from(update).expect("few")).saturating_sub(begun.elapsed()),
+        );
         let after = format!("172.31.{}.{}", 1 + update / 200, 1 + update % 200);
         cluster.change(&slice(&after));
         latencies.push(becomes(server, &name, 1, &before, &after));
@@ -241,8 +255,13 @@ service {namespace}/comes 10.96.8.3 http:80/TCP"
     cluster.create(&later[1]);
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(1500) {
-        let answers = ["stays", "goes", "moves", "comes"].map(|service| ask(server, &name(service), 1));
-        assert_eq!(answers, ["10.96.8.1", "10.96.8.2", "172.30.8.1", "NXDOMAIN"], "the last data is served");
+        let answers =
+            ["stays", "goes", "moves", "comes"].map(|service| ask(server, &name(service), 1));
+        assert_eq!(
+            answers,
+            ["10.96.8.1", "10.96.8.2", "172.30.8.1", "NXDOMAIN"],
+            "the last data is served"
+        );
     }
     relay.mend();
     becomes(server, &name("goes"), 1, "10.96.8.2", "NXDOMAIN");

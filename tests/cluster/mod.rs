@@ -45,8 +45,12 @@ const ZONES: &str = "cluster.local in-addr.arpa ip6.arpa";
 
 fn corefile(section: &Section, source: &str, upstream: SocketAddr, ready: u16) -> String {
     let zones = section.options.iter().find_map(|option| option.strip_prefix("zones "));
-    let options: Vec<&str> =
-        section.options.iter().map(String::as_str).filter(|option| !option.starts_with("zones ")).collect();
+    let options: Vec<&str> = section
+        .options
+        .iter()
+        .map(String::as_str)
+        .filter(|option| !option.starts_with("zones "))
+        .collect();
     COREFILE
         .replace("ZONES", zones.unwrap_or(ZONES))
         .replace("SOURCE", source)
@@ -66,7 +70,11 @@ fn check(who: Who, mut start: impl FnMut(&str, &mut dyn FnMut(SocketAddr)), sour
                 // Until the cluster is known, what is missing may fall through.
                 wait_for_page(ready, "/ready");
                 let differences = section.differences(address, who);
-                wrong.extend(differences.iter().map(|row| format!("{table} [{}]\n    {row}", section.options.join("; "))));
+                wrong.extend(
+                    differences
+                        .iter()
+                        .map(|row| format!("{table} [{}]\n    {row}", section.options.join("; "))),
+                );
                 asked += section.rows.len();
             });
         }
@@ -79,11 +87,15 @@ fn check(who: Who, mut start: impl FnMut(&str, &mut dyn FnMut(SocketAddr)), sour
 fn wait_until_synced(server: SocketAddr) {
     let begun = Instant::now();
     loop {
-        let answer = udp(server, &question(1, "synced.invalid.cluster.local", 1, None)).expect("an answer");
+        let answer =
+            udp(server, &question(1, "synced.invalid.cluster.local", 1, None)).expect("an answer");
         if answer[3] & 15 != 2 {
             return;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "the cluster is not known after a minute");
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "the cluster is not known after a minute"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -113,7 +125,10 @@ fn the_test_api_server_answers_every_row() {
 
 #[test]
 fn a_real_api_server_answers_every_row_or_is_skipped() {
-    let Some(server) = RealApiServer::shared("the cluster suite against a real kube-apiserver") else { return };
+    let Some(server) = RealApiServer::shared("the cluster suite against a real kube-apiserver")
+    else {
+        return;
+    };
     server.fill();
     let start = |corefile: &str, ask: &mut dyn FnMut(SocketAddr)| {
         let server = TestServer::with_files(corefile, &[("kubeconfig", &server.kubeconfig)]);

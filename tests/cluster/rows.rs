@@ -51,16 +51,21 @@ pub enum Who {
 /// Reads a file of rows.
 pub fn parse(text: &str) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
         if let Some(options) = line.strip_prefix("options ") {
             let options = options.split(';').map(|option| option.trim().to_owned()).collect();
             sections.push(Section { options, rows: Vec::new() });
             continue;
         }
         let (question, expected) = line.split_once('=').unwrap_or_else(|| panic!("no row: {line}"));
-        let (qtype, asked) = question.trim().split_once(' ').unwrap_or_else(|| panic!("no question: {line}"));
+        let (qtype, asked) =
+            question.trim().split_once(' ').unwrap_or_else(|| panic!("no question: {line}"));
         let qtype = RecordType::from_mnemonic(qtype).unwrap_or_else(|| panic!("no type: {line}"));
-        let (expected, of_coredns) = expected.split_once(" not ").map_or((expected, None), |(ours, theirs)| (ours, Some(theirs)));
+        let (expected, of_coredns) = expected
+            .split_once(" not ")
+            .map_or((expected, None), |(ours, theirs)| (ours, Some(theirs)));
         let row = Row {
             qtype,
             name: absolute(asked.trim()),
@@ -76,7 +81,10 @@ pub fn parse(text: &str) -> Vec<Section> {
 impl Section {
     /// The TTL of the records under these options; 5 seconds is the plugin's own.
     fn ttl(&self) -> u32 {
-        self.options.iter().find_map(|option| option.strip_prefix("ttl ")).map_or(5, |ttl| ttl.parse().expect("a TTL"))
+        self.options
+            .iter()
+            .find_map(|option| option.strip_prefix("ttl "))
+            .map_or(5, |ttl| ttl.parse().expect("a TTL"))
     }
 
     /// Asks all questions over one connection; gives the rows that were answered differently.
@@ -94,12 +102,19 @@ impl Section {
                 }
                 Some(message) => {
                     let wire = Wire::parse(message).filter(|wire| wire.id == id);
-                    wire.map_or_else(|| format!("unreadable {message:02x?}"), |wire| render(&wire, row, self.ttl()))
+                    wire.map_or_else(
+                        || format!("unreadable {message:02x?}"),
+                        |wire| render(&wire, row, self.ttl()),
+                    )
                 }
             };
-            let expected = row.of_coredns.as_ref().filter(|_| who == Who::CoreDns).unwrap_or(&row.expected);
+            let expected =
+                row.of_coredns.as_ref().filter(|_| who == Who::CoreDns).unwrap_or(&row.expected);
             if found != *expected {
-                differences.push(format!("{} {} = {found}\n    expected {expected}", row.qtype, row.asked));
+                differences.push(format!(
+                    "{} {} = {found}\n    expected {expected}",
+                    row.qtype, row.asked
+                ));
             }
         }
         differences
@@ -114,7 +129,9 @@ fn render(wire: &Wire, row: &Row, ttl: u32) -> String {
             let _ = write!(text, "{}{name} ", if usual { "no-" } else { "" });
         }
     }
-    let negative = wire.answer.is_empty() && wire.additional.is_empty() && is_soa_of_zone(&wire.authority, row, ttl);
+    let negative = wire.answer.is_empty()
+        && wire.additional.is_empty()
+        && is_soa_of_zone(&wire.authority, row, ttl);
     match wire.rcode() {
         0 if negative => return text + "NODATA",
         3 if negative => return text + "NXDOMAIN",
@@ -123,7 +140,9 @@ fn render(wire: &Wire, row: &Row, ttl: u32) -> String {
             let _ = write!(text, "RCODE{rcode} ");
         }
     }
-    let section = |records: &[Record]| records.iter().map(|record| show(record, row, ttl)).collect::<Vec<_>>().join(" | ");
+    let section = |records: &[Record]| {
+        records.iter().map(|record| show(record, row, ttl)).collect::<Vec<_>>().join(" | ")
+    };
     text.push_str(&section(&wire.answer));
     if !wire.additional.is_empty() {
         let _ = write!(text, " + {}", section(&wire.additional));
@@ -170,7 +189,8 @@ fn show(record: &Record, row: &Row, ttl: u32) -> String {
 /// The records of each section in order, ranges written out.
 fn sorted(answer: &str) -> String {
     let sections = answer.trim().split(" + ").map(|section| {
-        let mut records: Vec<String> = section.split(" | ").flat_map(|record| expand(record.trim())).collect();
+        let mut records: Vec<String> =
+            section.split(" | ").flat_map(|record| expand(record.trim())).collect();
         records.sort();
         records.join(" | ")
     });
@@ -196,8 +216,12 @@ pub fn reverse(address: IpAddr) -> String {
             format!("{d}.{c}.{b}.{a}.in-addr.arpa.")
         }
         IpAddr::V6(address) => {
-            let nibbles = address.octets().into_iter().rev().flat_map(|byte| [byte & 15, byte >> 4]);
-            format!("{}.ip6.arpa.", nibbles.map(|nibble| format!("{nibble:x}")).collect::<Vec<_>>().join("."))
+            let nibbles =
+                address.octets().into_iter().rev().flat_map(|byte| [byte & 15, byte >> 4]);
+            format!(
+                "{}.ip6.arpa.",
+                nibbles.map(|nibble| format!("{nibble:x}")).collect::<Vec<_>>().join(".")
+            )
         }
     }
 }

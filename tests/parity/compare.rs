@@ -60,14 +60,17 @@ fn same_records(theirs: &[Record], ours: &[Record], cached: bool) -> bool {
     };
     let by_data = |records: &[Record]| {
         let mut records = without_serials(records);
-        records.sort_by(|a, b| (&a.owner, a.rtype, &a.rdata, a.ttl).cmp(&(&b.owner, b.rtype, &b.rdata, b.ttl)));
+        records.sort_by(|a, b| {
+            (&a.owner, a.rtype, &a.rdata, a.ttl).cmp(&(&b.owner, b.rtype, &b.rdata, b.ttl))
+        });
         records
     };
     let alike = |theirs: &Record, ours: &Record| {
         let but_for_ttl = Record { ttl: ours.ttl, ..theirs.clone() };
         but_for_ttl == *ours && theirs.ttl.abs_diff(ours.ttl) <= tolerance
     };
-    theirs.len() == ours.len() && by_data(theirs).iter().zip(by_data(ours)).all(|(theirs, ours)| alike(theirs, &ours))
+    theirs.len() == ours.len()
+        && by_data(theirs).iter().zip(by_data(ours)).all(|(theirs, ours)| alike(theirs, &ours))
 }
 
 /// Whether a record is, or leads to, one of the upstream server. The cluster's own records count down nowhere.
@@ -115,14 +118,20 @@ mod tests {
         for message in &other {
             assert!(difference(Some(&base), Some(message), false).is_some(), "{message:02x?}");
         }
-        assert!(difference(Some(&base), None, false).is_some() && difference(None, Some(&base), false).is_some());
+        assert!(
+            difference(Some(&base), None, false).is_some()
+                && difference(None, Some(&base), false).is_some()
+        );
         assert_eq!(difference(None, None, false), None);
     }
 
     #[test]
     fn of_a_cut_answer_only_the_number_of_records_counts() {
         let base = answer(0x8380, &[(60, 1), (60, 2)]);
-        assert_eq!(difference(Some(&base), Some(&answer(0x8380, &[(60, 3), (60, 4)])), false), None);
+        assert_eq!(
+            difference(Some(&base), Some(&answer(0x8380, &[(60, 3), (60, 4)])), false),
+            None
+        );
         assert!(difference(Some(&base), Some(&answer(0x8380, &[(60, 1)])), false).is_some());
     }
 }

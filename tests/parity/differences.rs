@@ -21,10 +21,28 @@ const NXDOMAIN: u16 = 3;
 
 /// Rows 12, 19, 20 and 21 need what a real API server does not have.
 pub const KNOWN: &[Known] = &[
-    Known { row: 1, shows: |question, theirs, ours| denied(theirs, ours) && is_txt(question) && is_structure(question) },
-    Known { row: 2, shows: |question, theirs, ours| denied(theirs, ours) && asked(question).starts_with("dns-version.") },
-    Known { row: 3, shows: |question, theirs, ours| denied(theirs, ours) && asked(question).starts_with("dns.") },
-    Known { row: 4, shows: |question, theirs, ours| denied(theirs, ours) && is_lower(question) && is_server(question) },
+    Known {
+        row: 1,
+        shows: |question, theirs, ours| {
+            denied(theirs, ours) && is_txt(question) && is_structure(question)
+        },
+    },
+    Known {
+        row: 2,
+        shows: |question, theirs, ours| {
+            denied(theirs, ours) && asked(question).starts_with("dns-version.")
+        },
+    },
+    Known {
+        row: 3,
+        shows: |question, theirs, ours| denied(theirs, ours) && asked(question).starts_with("dns."),
+    },
+    Known {
+        row: 4,
+        shows: |question, theirs, ours| {
+            denied(theirs, ours) && is_lower(question) && is_server(question)
+        },
+    },
     Known {
         row: 5,
         shows: |question, theirs, ours| {
@@ -32,20 +50,35 @@ pub const KNOWN: &[Known] = &[
             denied(theirs, ours) && name.starts_with('_') && name.split('.').nth(3) == Some("svc")
         },
     },
-    Known { row: 6, shows: |question, theirs, ours| denied(theirs, ours) && reverse_labels(question) == Some(WHOLE) },
+    Known {
+        row: 6,
+        shows: |question, theirs, ours| {
+            denied(theirs, ours) && reverse_labels(question) == Some(WHOLE)
+        },
+    },
     Known {
         row: 7,
-        shows: |question, theirs, ours| denied(theirs, ours) && reverse_labels(question).is_some_and(|labels| labels < WHOLE),
+        shows: |question, theirs, ours| {
+            denied(theirs, ours) && reverse_labels(question).is_some_and(|labels| labels < WHOLE)
+        },
     },
     Known {
         row: 8,
-        shows: |question, theirs, ours| is_soa(question, theirs) && ours.rcode() == NXDOMAIN && same_zone(theirs, ours),
+        shows: |question, theirs, ours| {
+            is_soa(question, theirs) && ours.rcode() == NXDOMAIN && same_zone(theirs, ours)
+        },
     },
-    Known { row: 9, shows: |question, theirs, ours| is_soa(question, theirs) && !same_zone(theirs, ours) },
+    Known {
+        row: 9,
+        shows: |question, theirs, ours| is_soa(question, theirs) && !same_zone(theirs, ours),
+    },
     Known {
         row: 10,
         shows: |question, theirs, ours| {
-            qtype(question) == Some(RecordType::NS) && !is_lower(question) && theirs.is_some_and(is_nodata) && !ours.answer.is_empty()
+            qtype(question) == Some(RecordType::NS)
+                && !is_lower(question)
+                && theirs.is_some_and(is_nodata)
+                && !ours.answer.is_empty()
         },
     },
     Known {
@@ -64,49 +97,74 @@ pub const KNOWN: &[Known] = &[
     Known {
         row: 14,
         shows: |question, theirs, ours| {
-            is_server(question) && asked(question).matches("cluster.local.").count() > 1 && theirs.is_some() && ours.rcode() == NXDOMAIN
+            is_server(question)
+                && asked(question).matches("cluster.local.").count() > 1
+                && theirs.is_some()
+                && ours.rcode() == NXDOMAIN
         },
     },
     Known {
         row: 15,
         shows: |question, theirs, ours| {
             let answered = theirs.is_some_and(|theirs| !theirs.answer.is_empty());
-            answered && reverse_labels(question).is_some_and(|labels| labels > WHOLE) && ours.rcode() == NXDOMAIN
+            answered
+                && reverse_labels(question).is_some_and(|labels| labels > WHOLE)
+                && ours.rcode() == NXDOMAIN
         },
     },
-    Known { row: 16, shows: |question, _, ours| asked(question).contains("h-fqdn.shop.") && ours.answer.is_empty() },
+    Known {
+        row: 16,
+        shows: |question, _, ours| {
+            asked(question).contains("h-fqdn.shop.") && ours.answer.is_empty()
+        },
+    },
     Known {
         row: 17,
         shows: |question, theirs, ours| {
             let set = |wire: &Wire| wire.additional.iter().cloned().collect::<BTreeSet<Record>>();
             qtype(question) == Some(RecordType::NS)
-                && theirs.is_some_and(|theirs| set(theirs) == set(ours) && theirs.additional.len() > set(theirs).len())
+                && theirs.is_some_and(|theirs| {
+                    set(theirs) == set(ours) && theirs.additional.len() > set(theirs).len()
+                })
                 && ours.additional.len() == set(ours).len()
         },
     },
     Known {
         row: 18,
         shows: |question, theirs, ours| {
-            let all_end_with = |wire: &Wire, end: &str| wire.answer.iter().all(|record| record.rdata.ends_with(end));
+            let all_end_with = |wire: &Wire, end: &str| {
+                wire.answer.iter().all(|record| record.rdata.ends_with(end))
+            };
             qtype(question) == Some(RecordType::PTR)
-                && theirs.is_some_and(|theirs| theirs.answer.len() == ours.answer.len() && all_end_with(theirs, ".arpa."))
+                && theirs.is_some_and(|theirs| {
+                    theirs.answer.len() == ours.answer.len() && all_end_with(theirs, ".arpa.")
+                })
                 && !ours.answer.is_empty()
                 && all_end_with(ours, ".cluster.local.")
         },
     },
-    Known { row: 22, shows: |_, _, ours| ours.answer.iter().any(|record| record.rdata.contains("\\.")) },
+    Known {
+        row: 22,
+        shows: |_, _, ours| ours.answer.iter().any(|record| record.rdata.contains("\\.")),
+    },
     Known {
         row: 23,
         shows: |question, theirs, ours| {
-            let weighs = |wire: &Wire, start: &str| wire.answer.len() == 1 && wire.answer[0].rdata.starts_with(start);
-            asked(question).contains(".pod.") && theirs.is_some_and(|theirs| weighs(theirs, "0 50 0 ")) && weighs(ours, "0 100 0 ")
+            let weighs = |wire: &Wire, start: &str| {
+                wire.answer.len() == 1 && wire.answer[0].rdata.starts_with(start)
+            };
+            asked(question).contains(".pod.")
+                && theirs.is_some_and(|theirs| weighs(theirs, "0 50 0 "))
+                && weighs(ours, "0 100 0 ")
         },
     },
     Known {
         row: 24,
         shows: |question, theirs, ours| {
             reverse_labels(question).is_some()
-                && theirs.is_some_and(|theirs| same_but_for(theirs, ours, |record| Record { ttl: 0, ..record }))
+                && theirs.is_some_and(|theirs| {
+                    same_but_for(theirs, ours, |record| Record { ttl: 0, ..record })
+                })
                 && ours.answer.iter().chain(&ours.authority).all(|record| record.ttl == 30)
         },
     },
@@ -114,7 +172,8 @@ pub const KNOWN: &[Known] = &[
         row: 25,
         shows: |_, theirs, ours| {
             let lower = |record: Record| {
-                let (owner, rdata) = (record.owner.to_ascii_lowercase(), record.rdata.to_ascii_lowercase());
+                let (owner, rdata) =
+                    (record.owner.to_ascii_lowercase(), record.rdata.to_ascii_lowercase());
                 Record { owner, rdata, ttl: 0, ..record }
             };
             theirs.is_some_and(|theirs| same_but_for(theirs, ours, lower))
@@ -127,19 +186,33 @@ pub const KNOWN: &[Known] = &[
             other_class && theirs.is_some_and(|theirs| theirs.rcode() == ours.rcode())
         },
     },
-    Known { row: 27, shows: |question, theirs, _| opcode(question) == 4 && theirs.is_some() && question.message.len() > 12 },
+    Known {
+        row: 27,
+        shows: |question, theirs, _| {
+            opcode(question) == 4 && theirs.is_some() && question.message.len() > 12
+        },
+    },
     Known {
         row: 28,
         shows: |question, theirs, ours| {
-            let refused = theirs.is_some_and(|theirs| theirs.rcode() == FORMERR) && ours.rcode() != FORMERR;
-            refused && question.message.get(6..12).is_some_and(|counts| counts.iter().any(|count| *count > 0))
+            let refused =
+                theirs.is_some_and(|theirs| theirs.rcode() == FORMERR) && ours.rcode() != FORMERR;
+            refused
+                && question
+                    .message
+                    .get(6..12)
+                    .is_some_and(|counts| counts.iter().any(|count| *count > 0))
         },
     },
-    Known { row: 29, shows: |question, _, _| question.what.contains("an owner that is not the root") },
+    Known {
+        row: 29,
+        shows: |question, _, _| question.what.contains("an owner that is not the root"),
+    },
     Known {
         row: 30,
         shows: |question, theirs, ours| {
-            let followed = theirs.is_some_and(|theirs| theirs.rcode() != FORMERR) && ours.rcode() == FORMERR;
+            let followed =
+                theirs.is_some_and(|theirs| theirs.rcode() != FORMERR) && ours.rcode() == FORMERR;
             followed && question.message.get(12).is_some_and(|length| *length >= 0xc0)
         },
     },
@@ -147,7 +220,8 @@ pub const KNOWN: &[Known] = &[
 
 /// CoreDNS denies the name, Periplus only the type.
 fn denied(theirs: Option<&Wire>, ours: &Wire) -> bool {
-    theirs.is_some_and(|theirs| theirs.rcode() == NXDOMAIN && theirs.authority.len() == 1) && is_nodata(ours)
+    theirs.is_some_and(|theirs| theirs.rcode() == NXDOMAIN && theirs.authority.len() == 1)
+        && is_nodata(ours)
 }
 
 fn is_txt(question: &Question) -> bool {
@@ -168,7 +242,11 @@ fn same_zone(theirs: Option<&Wire>, ours: &Wire) -> bool {
 fn is_structure(question: &Question) -> bool {
     let name = asked(question);
     let Some(left) = name.strip_suffix("cluster.local.") else { return name.ends_with(".arpa.") };
-    left.is_empty() || matches!(left.trim_end_matches('.').rsplit('.').collect::<Vec<_>>()[..], ["svc" | "pod"] | ["svc" | "pod", _])
+    left.is_empty()
+        || matches!(
+            left.trim_end_matches('.').rsplit('.').collect::<Vec<_>>()[..],
+            ["svc" | "pod"] | ["svc" | "pod", _]
+        )
 }
 
 /// `ns.dns` and something.

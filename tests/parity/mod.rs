@@ -51,7 +51,8 @@ fn every_answer_is_that_of_coredns_but_for_the_known_differences_or_is_skipped()
         let upstream = Upstream::start();
         let questions = questions::all(variant.depth, &objects);
         let ours = subject.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_periplus")));
-        let mut pair = [&binary, ours].map(|binary| Server::start(binary, &variant, &api.kubeconfig, upstream.address));
+        let mut pair = [&binary, ours]
+            .map(|binary| Server::start(binary, &variant, &api.kubeconfig, upstream.address));
         asked += questions.len();
         for question in &questions {
             unknown.extend(compare(&variant, question, &mut pair, &mut seen));
@@ -62,7 +63,11 @@ fn every_answer_is_that_of_coredns_but_for_the_known_differences_or_is_skipped()
     if subject.is_none() {
         for (known, seen) in KNOWN.iter().zip(seen) {
             eprintln!("{seen:6} times: row {}", known.row);
-            assert!(seen > 0, "row {} of DIFFERENCES.md occurs no longer: take it off the page and the list", known.row);
+            assert!(
+                seen > 0,
+                "row {} of DIFFERENCES.md occurs no longer: take it off the page and the list",
+                known.row
+            );
         }
     }
 }
@@ -73,7 +78,11 @@ fn every_known_difference_is_told_on_the_page() {
     let page = std::fs::read_to_string(page).unwrap_or_default();
     for known in KNOWN {
         let told = [format!("\n| {} |", known.row), format!("\n| {} *F* |", known.row)];
-        assert!(told.iter().any(|row| page.contains(row)), "DIFFERENCES.md has no row {}", known.row);
+        assert!(
+            told.iter().any(|row| page.contains(row)),
+            "DIFFERENCES.md has no row {}",
+            known.row
+        );
     }
 }
 
@@ -84,7 +93,12 @@ struct Unknown {
     text: String,
 }
 
-fn compare(variant: &Variant, question: &Question, pair: &mut [Server; 2], seen: &mut [usize]) -> Option<Unknown> {
+fn compare(
+    variant: &Variant,
+    question: &Question,
+    pair: &mut [Server; 2],
+    seen: &mut [usize],
+) -> Option<Unknown> {
     let mut answers = ask(question, pair, [SHORT, SHORT]);
     // A busy machine may be the reason for one server's silence.
     if answers[0].is_none() != answers[1].is_none() {
@@ -94,7 +108,9 @@ fn compare(variant: &Variant, question: &Question, pair: &mut [Server; 2], seen:
     let [theirs, ours] = &answers;
     let reason = difference(theirs.as_deref(), ours.as_deref(), variant.is_cached())?;
     let parsed = [theirs, ours].map(|answer| answer.as_deref().and_then(Wire::parse));
-    let shows = |ours: &Wire| KNOWN.iter().position(|known| (known.shows)(question, parsed[0].as_ref(), ours));
+    let shows = |ours: &Wire| {
+        KNOWN.iter().position(|known| (known.shows)(question, parsed[0].as_ref(), ours))
+    };
     let known = parsed[1].as_ref().and_then(shows);
     if let Some(index) = known {
         seen[index] += 1;
@@ -117,7 +133,11 @@ fn compare(variant: &Variant, question: &Question, pair: &mut [Server; 2], seen:
 }
 
 /// Asks both at the same time.
-fn ask(question: &Question, pair: &mut [Server; 2], patience: [Duration; 2]) -> [Option<Vec<u8>>; 2] {
+fn ask(
+    question: &Question,
+    pair: &mut [Server; 2],
+    patience: [Duration; 2],
+) -> [Option<Vec<u8>>; 2] {
     for server in pair.iter_mut() {
         server.send(question);
     }
@@ -129,7 +149,10 @@ fn report(unknown: &[Unknown]) -> String {
     for one in unknown {
         *kinds.entry((one.variant, one.reason.as_str())).or_default() += 1;
     }
-    let kinds: Vec<String> = kinds.iter().map(|((variant, reason), count)| format!("{count:6} {variant}: {reason}")).collect();
+    let kinds: Vec<String> = kinds
+        .iter()
+        .map(|((variant, reason), count)| format!("{count:6} {variant}: {reason}"))
+        .collect();
     // Some of each kind.
     let mut shown: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut texts = Vec::new();
@@ -199,7 +222,8 @@ impl Server {
             let fresh = self.stream.is_none();
             let mut stream = self.stream.take().unwrap_or_else(|| connect(self.peer.address));
             stream.set_read_timeout(Some(patience)).expect("a time-out can be set");
-            let length = u16::try_from(question.message.len()).expect("a message of DNS").to_be_bytes();
+            let length =
+                u16::try_from(question.message.len()).expect("a message of DNS").to_be_bytes();
             let sent = stream.write_all(&[&length[..], &question.message].concat());
             let answer = sent.ok().and_then(|()| read(&mut stream));
             if answer.is_some() {
@@ -222,7 +246,8 @@ fn objects_of_this_machine() -> Vec<serde_json::Value> {
         socket.connect(target).ok()?;
         Some(socket.local_addr().ok()?.ip())
     });
-    let mut text = String::from("service kube-system/dns-here 10.96.0.11,fd00:10:96::b dns:53/UDP\n");
+    let mut text =
+        String::from("service kube-system/dns-here 10.96.0.11,fd00:10:96::b dns:53/UDP\n");
     for address in addresses.filter(|address| !address.is_loopback() && !address.is_unspecified()) {
         let family = if matches!(address, IpAddr::V4(_)) { "IPv4" } else { "IPv6" };
         text.push_str(&format!(

@@ -27,7 +27,10 @@ impl Question {
 }
 
 /// Types with code of their own somewhere, then others, known and unknown, questions and pseudo-records.
-const TYPES: &[u16] = &[1, 28, 33, 12, 2, 6, 16, 5, 255, 15, 65, 64, 35, 39, 43, 46, 48, 257, 13, 0, 41, 99, 249, 250, 251, 252, 253, 65280, 65535];
+const TYPES: &[u16] = &[
+    1, 28, 33, 12, 2, 6, 16, 5, 255, 15, 65, 64, 35, 39, 43, 46, 48, 257, 13, 0, 41, 99, 249, 250,
+    251, 252, 253, 65280, 65535,
+];
 /// How many of them are asked at every name, and how many if only names matter.
 const MAIN_TYPES: usize = 9;
 const FEW_TYPES: usize = 7;
@@ -56,7 +59,10 @@ const EDNS: &[(&str, &str)] = &[
     ("keepalive", "00 0029 04d0 00000000 0004 000b0000"),
     ("expire", "00 0029 04d0 00000000 0004 00090000"),
     ("unknown option", "00 0029 04d0 00000000 0006 fde90002 abcd"),
-    ("several options", "00 0029 04d0 00008000 0016 00030000 000a0008 0102030405060708 fde90002 abcd"),
+    (
+        "several options",
+        "00 0029 04d0 00008000 0016 00030000 000a0008 0102030405060708 fde90002 abcd",
+    ),
     ("an option that is cut", "00 0029 04d0 00000000 0004 000a0008"),
     ("an option of one byte", "00 0029 04d0 00000000 0001 00"),
     ("an owner that is not the root", "0177 00 0029 04d0 00000000 0000"),
@@ -74,12 +80,27 @@ const MESSAGES: &[(&str, &str)] = &[
     ("header without a question", "ID 0100 0000 0000 0000 0000"),
     ("a response", "ID 8100 0001 0000 0000 0000 03777777 00 0001 0001"),
     ("two questions", "ID 0100 0002 0000 0000 0000 03777777 00 0001 0001 03777777 00 0001 0001"),
-    ("an answer in the question", "ID 0100 0001 0001 0000 0000 03777777 00 0001 0001 c00c 0001 0001 00000000 0004 7f000001"),
-    ("a record in the authority section", "ID 0100 0001 0000 0001 0000 03777777 00 0001 0001 c00c 0001 0001 00000000 0004 7f000001"),
-    ("two additional records", "ID 0100 0001 0000 0000 0002 03777777 00 0001 0001 00 0029 04d0 00000000 0000 00 0029 1000 00008000 0000"),
-    ("three additional records", "ID 0100 0001 0000 0000 0003 03777777 00 0001 0001 00 0029 04d0 00000000 0000 00 0029 04d0 00000000 0000 00 0029 04d0 00000000 0000"),
+    (
+        "an answer in the question",
+        "ID 0100 0001 0001 0000 0000 03777777 00 0001 0001 c00c 0001 0001 00000000 0004 7f000001",
+    ),
+    (
+        "a record in the authority section",
+        "ID 0100 0001 0000 0001 0000 03777777 00 0001 0001 c00c 0001 0001 00000000 0004 7f000001",
+    ),
+    (
+        "two additional records",
+        "ID 0100 0001 0000 0000 0002 03777777 00 0001 0001 00 0029 04d0 00000000 0000 00 0029 1000 00008000 0000",
+    ),
+    (
+        "three additional records",
+        "ID 0100 0001 0000 0000 0003 03777777 00 0001 0001 00 0029 04d0 00000000 0000 00 0029 04d0 00000000 0000 00 0029 04d0 00000000 0000",
+    ),
     ("a record counted and missing", "ID 0100 0001 0000 0000 0001 03777777 00 0001 0001"),
-    ("a record not counted", "ID 0100 0001 0000 0000 0000 03777777 00 0001 0001 00 0029 04d0 00000000 0000"),
+    (
+        "a record not counted",
+        "ID 0100 0001 0000 0000 0000 03777777 00 0001 0001 00 0029 04d0 00000000 0000",
+    ),
     ("bytes behind", "ID 0100 0001 0000 0000 0000 03777777 00 0001 0001 deadbeef"),
     ("a name that is cut", "ID 0100 0001 0000 0000 0000 0377"),
     ("a name without an end", "ID 0100 0001 0000 0000 0000 03777777"),
@@ -90,16 +111,34 @@ const MESSAGES: &[(&str, &str)] = &[
     ("a pointer into the header", "ID 0100 0001 0000 0000 0000 c004 0001 0001"),
     ("a label of 64 octets", "ID 0100 0001 0000 0000 0000 40 00 0001 0001"),
     ("an extended label", "ID 0100 0001 0000 0000 0000 81 00 0001 0001"),
-    ("an empty label in the middle", "ID 0100 0001 0000 0000 0000 03777777 00 03777777 00 0001 0001"),
+    (
+        "an empty label in the middle",
+        "ID 0100 0001 0000 0000 0000 03777777 00 03777777 00 0001 0001",
+    ),
     ("a dot in a label", "ID 0100 0001 0000 0000 0000 03772e77 00 0001 0001"),
     ("a zero octet in a label", "ID 0100 0001 0000 0000 0000 03770077 00 0001 0001"),
     ("high octets in a label", "ID 0100 0001 0000 0000 0000 03ffc3a4 04746573 74 00 0001 0001"),
-    ("a dot in a service's name", "ID 0100 0001 0000 0000 0000 0974696c6c2e73686f70 03737663 07636c7573746572 056c6f63616c 00 0001 0001"),
+    (
+        "a dot in a service's name",
+        "ID 0100 0001 0000 0000 0000 0974696c6c2e73686f70 03737663 07636c7573746572 056c6f63616c 00 0001 0001",
+    ),
     ("class CH", "ID 0100 0001 0000 0000 0000 0776657273696f6e 0462696e64 00 0010 0003"),
-    ("class CH at a name that is kept for class IN", "ID 0100 0001 0000 0000 0000 03777777 08757073747265616d 0474657374 00 0001 0003"),
-    ("class ANY", "ID 0100 0001 0000 0000 0000 0474696c6c 0473686f70 03737663 07636c7573746572 056c6f63616c 00 0001 00ff"),
-    ("class NONE", "ID 0100 0001 0000 0000 0000 0474696c6c 0473686f70 03737663 07636c7573746572 056c6f63616c 00 0001 00fe"),
-    ("class 0", "ID 0100 0001 0000 0000 0000 0474696c6c 0473686f70 03737663 07636c7573746572 056c6f63616c 00 0001 0000"),
+    (
+        "class CH at a name that is kept for class IN",
+        "ID 0100 0001 0000 0000 0000 03777777 08757073747265616d 0474657374 00 0001 0003",
+    ),
+    (
+        "class ANY",
+        "ID 0100 0001 0000 0000 0000 0474696c6c 0473686f70 03737663 07636c7573746572 056c6f63616c 00 0001 00ff",
+    ),
+    (
+        "class NONE",
+        "ID 0100 0001 0000 0000 0000 0474696c6c 0473686f70 03737663 07636c7573746572 056c6f63616c 00 0001 00fe",
+    ),
+    (
+        "class 0",
+        "ID 0100 0001 0000 0000 0000 0474696c6c 0473686f70 03737663 07636c7573746572 056c6f63616c 00 0001 0000",
+    ),
 ];
 
 /// All questions of a depth about these objects.
@@ -133,12 +172,18 @@ pub fn all(depth: Depth, objects: &[Value]) -> Vec<Question> {
 }
 
 fn plain(name: &str, qtype: u16) -> Question {
-    Question { what: format!("{name} TYPE{qtype}"), message: question(0, name, qtype, None), tcp: false }
+    Question {
+        what: format!("{name} TYPE{qtype}"),
+        message: question(0, name, qtype, None),
+        tcp: false,
+    }
 }
 
 /// Every other letter's case changed at random (draft-vixie-dnsext-dns0x20).
 fn mixed(name: &str, random: &mut fastrand::Rng) -> String {
-    name.chars().map(|letter| if random.bool() { letter.to_ascii_uppercase() } else { letter }).collect()
+    name.chars()
+        .map(|letter| if random.bool() { letter.to_ascii_uppercase() } else { letter })
+        .collect()
 }
 
 /// Names that stand for one kind of answer each.
@@ -181,7 +226,19 @@ fn detailed(questions: &mut Vec<Question>) {
                 message[11] = 1;
                 push(questions, format!("{name} TYPE{qtype} {what}"), message);
             }
-            for flags in [0x0000_u16, 0x0110, 0x0120, 0x0140, 0x0130, 0x0180, 0x0300, 0x0500, 0x010f, 0x0103, 0x0ff0 & 0x07f0] {
+            for flags in [
+                0x0000_u16,
+                0x0110,
+                0x0120,
+                0x0140,
+                0x0130,
+                0x0180,
+                0x0300,
+                0x0500,
+                0x010f,
+                0x0103,
+                0x0ff0 & 0x07f0,
+            ] {
                 let mut message = base.clone();
                 message[2..4].copy_from_slice(&flags.to_be_bytes());
                 push(questions, format!("{name} TYPE{qtype} flags {flags:04x}"), message);
@@ -229,14 +286,20 @@ fn mutated(questions: &mut Vec<Question>) {
                 1 => message.insert(at, random.u8(..)),
                 2 => drop(message.remove(at)),
                 3 => message[at] ^= 1 << random.u8(..8),
-                4 if at > 12 => message[at] = [0, 1, 0x3f, 0x40, 0x80, 0xc0, 0xff, b'.'][random.usize(..8)],
+                4 if at > 12 => {
+                    message[at] = [0, 1, 0x3f, 0x40, 0x80, 0xc0, 0xff, b'.'][random.usize(..8)]
+                }
                 _ => message[at] = random.u8(..),
             }
             if message.len() < 4 {
                 break;
             }
         }
-        questions.push(Question { what: format!("mutation {round} of {name}"), message, tcp: false });
+        questions.push(Question {
+            what: format!("mutation {round} of {name}"),
+            message,
+            tcp: false,
+        });
     }
 }
 
@@ -258,17 +321,26 @@ fn names(objects: &[Value]) -> BTreeSet<String> {
                 names.extend(["svc", "pod"].map(|kind| format!("{name}.{kind}.cluster.local.")));
                 names.insert(format!("10-1-2-3.{name}.pod.cluster.local."));
             }
-            Some("Service") => service_names(object, &format!("{name}.{namespace}.svc.cluster.local."), &mut names),
+            Some("Service") => {
+                service_names(object, &format!("{name}.{namespace}.svc.cluster.local."), &mut names)
+            }
             Some("EndpointSlice") => {
-                let service = object["metadata"]["labels"]["kubernetes.io/service-name"].as_str().unwrap_or("missing");
-                slice_names(object, &format!("{service}.{namespace}.svc.cluster.local."), &mut names);
+                let service = object["metadata"]["labels"]["kubernetes.io/service-name"]
+                    .as_str()
+                    .unwrap_or("missing");
+                slice_names(
+                    object,
+                    &format!("{service}.{namespace}.svc.cluster.local."),
+                    &mut names,
+                );
             }
             Some("Pod") => {
                 for address in object["status"]["podIPs"].as_array().into_iter().flatten() {
                     let address = address["ip"].as_str().expect("an address is a text");
                     names.insert(reverse(address.parse().expect("an address")));
                     let dashed = address.replace(['.', ':'], "-");
-                    let below = [&namespace, "missing", "bare"].map(|namespace| format!("{dashed}.{namespace}.pod.cluster.local."));
+                    let below = [&namespace, "missing", "bare"]
+                        .map(|namespace| format!("{dashed}.{namespace}.pod.cluster.local."));
                     names.extend(below);
                     names.insert(format!("{dashed}0.{namespace}.pod.cluster.local."));
                     names.insert(format!("_p._t.{dashed}.{namespace}.pod.cluster.local."));
@@ -291,7 +363,9 @@ fn service_names(service: &Value, full: &str, names: &mut BTreeSet<String>) {
         names.insert(format!("_{name}._{protocol}.{full}"));
         names.insert(format!("_{name}._{protocol}.x.{full}"));
     }
-    for address in service["spec"]["clusterIPs"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for address in
+        service["spec"]["clusterIPs"].as_array().into_iter().flatten().filter_map(Value::as_str)
+    {
         names.extend(address.parse().ok().map(reverse));
     }
 }
@@ -302,7 +376,11 @@ fn slice_names(slice: &Value, full: &str, names: &mut BTreeSet<String>) {
         let address = endpoint["addresses"][0].as_str().expect("an address is a text");
         names.extend(address.parse().ok().map(reverse));
         let dashed = address.replace(['.', ':'], "-");
-        let labels = [Some(dashed.as_str()), endpoint["hostname"].as_str(), endpoint["targetRef"]["name"].as_str()];
+        let labels = [
+            Some(dashed.as_str()),
+            endpoint["hostname"].as_str(),
+            endpoint["targetRef"]["name"].as_str(),
+        ];
         for label in labels.into_iter().flatten().filter(|label| label.len() < 64) {
             names.insert(format!("{label}.{full}"));
             names.insert(format!("_http._tcp.{label}.{full}"));

@@ -26,9 +26,11 @@ pub struct Variant {
 }
 
 pub fn all() -> Vec<Variant> {
-    let mut variants = vec![Variant { name: "kubeadm", depth: Depth::Detailed, corefile: KUBEADM.to_owned() }];
+    let mut variants =
+        vec![Variant { name: "kubeadm", depth: Depth::Detailed, corefile: KUBEADM.to_owned() }];
     variants.extend(OPTIONS.iter().map(|(name, depth, zones, options)| {
-        let corefile = PLAIN.replace("ZONES", zones).replace("OPTIONS", &options.replace("; ", "\n        "));
+        let corefile =
+            PLAIN.replace("ZONES", zones).replace("OPTIONS", &options.replace("; ", "\n        "));
         Variant { name, depth: *depth, corefile }
     }));
     variants
@@ -76,11 +78,36 @@ const ZONES: &str = "cluster.local in-addr.arpa ip6.arpa";
 
 /// Name, depth, zones, options of the `kubernetes` plugin.
 const OPTIONS: &[(&str, Depth, &str, &str)] = &[
-    ("no cache, no load balancing", Depth::Everything, ZONES, "pods insecure; fallthrough in-addr.arpa ip6.arpa"),
-    ("pods verified, names of pods", Depth::Names, ZONES, "pods verified; endpoint_pod_names; ttl 3600"),
+    (
+        "no cache, no load balancing",
+        Depth::Everything,
+        ZONES,
+        "pods insecure; fallthrough in-addr.arpa ip6.arpa",
+    ),
+    (
+        "pods verified, names of pods",
+        Depth::Names,
+        ZONES,
+        "pods verified; endpoint_pod_names; ttl 3600",
+    ),
     ("two namespaces", Depth::Names, ZONES, "pods insecure; namespaces shop office; fallthrough"),
-    ("labelled namespaces", Depth::Names, ZONES, "pods disabled; namespace_labels \"tier notin (hidden)\"; ttl 0"),
-    ("noendpoints", Depth::Names, "cluster.local 10.96.0.0/12", "noendpoints; pods insecure; ttl 0"),
+    (
+        "labelled namespaces",
+        Depth::Names,
+        ZONES,
+        "pods disabled; namespace_labels \"tier notin (hidden)\"; ttl 0",
+    ),
+    (
+        "noendpoints",
+        Depth::Names,
+        "cluster.local 10.96.0.0/12",
+        "noendpoints; pods insecure; ttl 0",
+    ),
     ("reverse zones first", Depth::Names, "in-addr.arpa ip6.arpa cluster.local", "pods insecure"),
-    ("empty services ignored", Depth::Names, ZONES, "ignore empty_service; fallthrough in-addr.arpa"),
+    (
+        "empty services ignored",
+        Depth::Names,
+        ZONES,
+        "ignore empty_service; fallthrough in-addr.arpa",
+    ),
 ];

@@ -16,10 +16,13 @@ pub struct Api {
 impl Api {
     /// Connects as the kubeconfig says.
     pub fn new(kubeconfig: &str) -> Api {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let runtime =
+            Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let client = runtime.block_on(async {
             let kubeconfig = Kubeconfig::from_yaml(kubeconfig).expect("a kubeconfig");
-            let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+            let config =
+                kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                    .await;
             kube::Client::try_from(config.expect("a complete kubeconfig")).expect("a client")
         });
         Api { client, runtime }
@@ -38,13 +41,16 @@ impl Api {
             .header("content-type", kind)
             .body(content)
             .expect("a request");
-        self.runtime.block_on(self.client.request_text(request)).map_err(|error| format!("{path}: {error}"))
+        self.runtime
+            .block_on(self.client.request_text(request))
+            .map_err(|error| format!("{path}: {error}"))
     }
 
     /// Creates an object, its status too where it has one.
     pub fn create(&self, object: &Value) {
         let folder = folder(object);
-        self.text(Method::POST, &folder, Some(object)).unwrap_or_else(|error| panic!("{error}\n{object}"));
+        self.text(Method::POST, &folder, Some(object))
+            .unwrap_or_else(|error| panic!("{error}\n{object}"));
         if let Some(status) = object.get("status") {
             let path = format!("{folder}/{}/status", name(object));
             self.text(Method::PATCH, &path, Some(&serde_json::json!({ "status": status })))
@@ -55,7 +61,8 @@ impl Api {
     /// Changes fields of an object: a JSON merge patch (RFC 7396).
     pub fn change(&self, object: &Value, patch: &Value) {
         let path = format!("{}/{}", folder(object), name(object));
-        self.text(Method::PATCH, &path, Some(patch)).unwrap_or_else(|error| panic!("{error}\n{patch}"));
+        self.text(Method::PATCH, &path, Some(patch))
+            .unwrap_or_else(|error| panic!("{error}\n{patch}"));
     }
 
     /// Deletes an object at once.

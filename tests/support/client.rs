@@ -58,7 +58,8 @@ pub fn wait_for_page(port: u16, path: &str) {
     loop {
         let status = TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
             stream.set_read_timeout(Some(PATIENCE))?;
-            stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
+            stream
+                .write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
             let mut head = [0; 12];
             stream.read_exact(&mut head).map(|()| head)
         });

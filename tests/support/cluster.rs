@@ -24,14 +24,20 @@ pub fn parse(text: &str) -> Vec<Value> {
 }
 
 fn object(line: &str) -> Value {
-    let (head, endpoints) = line.split_once('|').map_or((line, None), |(head, endpoints)| (head, Some(endpoints)));
+    let (head, endpoints) =
+        line.split_once('|').map_or((line, None), |(head, endpoints)| (head, Some(endpoints)));
     let words: Vec<&str> = head.split_whitespace().collect();
     match words.as_slice() {
         ["namespace", name, labels @ ..] => namespace(name, labels),
         ["service", name, addresses, rest @ ..] => {
             let addresses: Vec<&str> = addresses.split(',').collect();
             let families: Vec<&str> = addresses.iter().map(|address| family(address)).collect();
-            service(name, json!({ "clusterIP": addresses[0], "clusterIPs": addresses }), &families, rest)
+            service(
+                name,
+                json!({ "clusterIP": addresses[0], "clusterIPs": addresses }),
+                &families,
+                rest,
+            )
         }
         ["headless", name, families, rest @ ..] => {
             let families: Vec<&str> = families.split(',').collect();
@@ -40,7 +46,9 @@ fn object(line: &str) -> Value {
         ["external", name, target, rest @ ..] => {
             service(name, json!({ "type": "ExternalName", "externalName": target }), &[], rest)
         }
-        ["slice", name, service, family, ports @ ..] => slice(name, service, family, ports, endpoints),
+        ["slice", name, service, family, ports @ ..] => {
+            slice(name, service, family, ports, endpoints)
+        }
         ["pod", name, addresses, rest @ ..] => pod(name, addresses, rest),
         _ => panic!("no object: {line}"),
     }
@@ -57,7 +65,8 @@ fn service(name: &str, mut spec: Value, families: &[&str], rest: &[&str]) -> Val
     }
     if !families.is_empty() {
         spec["ipFamilies"] = json!(families);
-        spec["ipFamilyPolicy"] = json!(if families.len() > 1 { "RequireDualStack" } else { "SingleStack" });
+        spec["ipFamilyPolicy"] =
+            json!(if families.len() > 1 { "RequireDualStack" } else { "SingleStack" });
     }
     for (field, value) in fields(&extra) {
         spec[field.as_str()] = if field == "externalIPs" { json!([value]) } else { value };
@@ -65,15 +74,25 @@ fn service(name: &str, mut spec: Value, families: &[&str], rest: &[&str]) -> Val
     json!({ "apiVersion": "v1", "kind": "Service", "metadata": metadata(name), "spec": spec })
 }
 
-fn slice(name: &str, service: &str, family: &str, ports: &[&str], endpoints: Option<&str>) -> Value {
+fn slice(
+    name: &str,
+    service: &str,
+    family: &str,
+    ports: &[&str],
+    endpoints: Option<&str>,
+) -> Value {
     let mut metadata = metadata(name);
     if service != "-" {
         metadata["labels"] = json!({ "kubernetes.io/service-name": service });
     }
     // A slice's port without a name has the empty one.
     let ports: Vec<Value> = ports.iter().map(|text| named(port(text))).collect();
-    let endpoints: Vec<Value> =
-        endpoints.into_iter().flat_map(|endpoints| endpoints.split('|')).flat_map(expand).map(|text| endpoint(&text)).collect();
+    let endpoints: Vec<Value> = endpoints
+        .into_iter()
+        .flat_map(|endpoints| endpoints.split('|'))
+        .flat_map(expand)
+        .map(|text| endpoint(&text))
+        .collect();
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata,
         "addressType": family, "ports": ports, "endpoints": endpoints,
@@ -106,13 +125,17 @@ fn port(text: &str) -> Value {
 
 /// `{1..9}` makes nine texts, in which `{}` is the number too.
 pub fn expand(text: &str) -> Vec<String> {
-    let Some((before, after)) = text.split_once('{').filter(|(_, after)| !after.starts_with('}')) else {
+    let Some((before, after)) = text.split_once('{').filter(|(_, after)| !after.starts_with('}'))
+    else {
         return vec![text.to_owned()];
     };
     let (range, after) = after.split_once('}').expect("a closing brace");
     let (first, last) = range.split_once("..").expect("a range");
-    let (first, last): (u32, u32) = (first.parse().expect("a number"), last.parse().expect("a number"));
-    (first..=last).map(|number| format!("{before}{number}{}", after.replace("{}", &number.to_string()))).collect()
+    let (first, last): (u32, u32) =
+        (first.parse().expect("a number"), last.parse().expect("a number"));
+    (first..=last)
+        .map(|number| format!("{before}{number}{}", after.replace("{}", &number.to_string())))
+        .collect()
 }
 
 fn endpoint(text: &str) -> Value {
@@ -153,8 +176,13 @@ fn metadata(name: &str) -> Value {
 
 /// `FIELD=VALUE` words; `true` and `false` are not texts.
 fn fields(words: &[&str]) -> Map<String, Value> {
-    let pairs = words.iter().map(|word| word.split_once('=').unwrap_or_else(|| panic!("no field: {word}")));
-    pairs.map(|(field, value)| (field.to_owned(), value.parse::<bool>().map_or(json!(value), Value::Bool))).collect()
+    let pairs =
+        words.iter().map(|word| word.split_once('=').unwrap_or_else(|| panic!("no field: {word}")));
+    pairs
+        .map(|(field, value)| {
+            (field.to_owned(), value.parse::<bool>().map_or(json!(value), Value::Bool))
+        })
+        .collect()
 }
 
 fn family(address: &str) -> &'static str {

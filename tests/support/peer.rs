@@ -34,7 +34,8 @@ impl Peer {
         std::fs::write(&path, text).expect("the Corefile can be written");
         let log = directory.path().join("log");
         let process = Process::start(Command::new(binary).arg("-conf").arg(path), &log);
-        let name = binary.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name =
+            binary.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         Peer { name, address, process, _directory: directory }
     }
@@ -43,12 +44,23 @@ impl Peer {
     pub fn wait_for(&mut self, name: &str, rcodes: &[u8]) {
         let begun = Instant::now();
         loop {
-            let answer = udp_within(self.address, &question(1, name, 1, None), Duration::from_secs(1));
+            let answer =
+                udp_within(self.address, &question(1, name, 1, None), Duration::from_secs(1));
             if answer.is_some_and(|answer| rcodes.contains(&(answer[3] & 15))) {
                 return;
             }
-            assert!(self.process.is_running(), "{} ended:\n{}", self.name, self.process.last_words());
-            assert!(begun.elapsed() < PATIENCE, "{} is not ready:\n{}", self.name, self.process.last_words());
+            assert!(
+                self.process.is_running(),
+                "{} ended:\n{}",
+                self.name,
+                self.process.last_words()
+            );
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{} is not ready:\n{}",
+                self.name,
+                self.process.last_words()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }

@@ -69,12 +69,15 @@ impl RealApiServer {
                 .arg("--listen-peer-urls=http://127.0.0.1:0"),
             &path("etcd.log"),
         );
-        wait_for("etcd", &mut etcd, || std::net::TcpStream::connect(("127.0.0.1", etcd_port)).is_ok());
+        wait_for("etcd", &mut etcd, || {
+            std::net::TcpStream::connect(("127.0.0.1", etcd_port)).is_ok()
+        });
 
         let (private, public) = key_pair();
         std::fs::write(path("service-account.key"), private).expect("a file can be written");
         std::fs::write(path("service-account.pub"), public).expect("a file can be written");
-        std::fs::write(path("tokens.csv"), format!("{TOKEN},tests,1,\"system:masters\"\n")).expect("a file can be written");
+        std::fs::write(path("tokens.csv"), format!("{TOKEN},tests,1,\"system:masters\"\n"))
+            .expect("a file can be written");
         let mut apiserver = Process::start(
             Command::new(binaries.join("kube-apiserver"))
                 .arg(option("etcd-servers", &etcd_url))
@@ -99,8 +102,18 @@ impl RealApiServer {
         wait_for("kube-apiserver's certificate", &mut apiserver, || certificate.is_file());
         let kubeconfig = kubeconfig(port, &std::fs::read(&certificate).expect("a certificate"));
         let api = Api::new(&kubeconfig);
-        wait_for("kube-apiserver", &mut apiserver, || api.text(Method::GET, "/readyz", None).is_ok());
-        RealApiServer { api, kubeconfig, port, filled: Once::new(), _apiserver: apiserver, _etcd: etcd, _directory: directory }
+        wait_for("kube-apiserver", &mut apiserver, || {
+            api.text(Method::GET, "/readyz", None).is_ok()
+        });
+        RealApiServer {
+            api,
+            kubeconfig,
+            port,
+            filled: Once::new(),
+            _apiserver: apiserver,
+            _etcd: etcd,
+            _directory: directory,
+        }
     }
 
     /// Creates the objects of the test cluster, once.
@@ -121,7 +134,8 @@ impl RealApiServer {
 fn binaries() -> Option<PathBuf> {
     let named = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
     let usual = PathBuf::from("/usr/local/kubebuilder/bin");
-    let complete = |path: &PathBuf| path.join("etcd").is_file() && path.join("kube-apiserver").is_file();
+    let complete =
+        |path: &PathBuf| path.join("etcd").is_file() && path.join("kube-apiserver").is_file();
     named.into_iter().chain([usual]).find(complete)
 }
 
@@ -135,22 +149,27 @@ fn option(name: &str, value: impl AsRef<std::ffi::OsStr>) -> std::ffi::OsString 
 /// without.
 fn key_pair() -> (String, String) {
     let random = ring::rand::SystemRandom::new();
-    let private = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).expect("a key");
-    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, private.as_ref(), &random).expect("a good key");
+    let private =
+        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).expect("a key");
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, private.as_ref(), &random)
+        .expect("a good key");
     let public = [P256_PUBLIC_KEY, pair.public_key().as_ref()].concat();
     (pem("PRIVATE KEY", private.as_ref()), pem("PUBLIC KEY", &public))
 }
 
 /// What stands before the point in a public key on the curve P-256 (RFC 5480, Section 2).
 const P256_PUBLIC_KEY: &[u8] = &[
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
-    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
+    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
 fn pem(label: &str, data: &[u8]) -> String {
     let text = base64::engine::general_purpose::STANDARD.encode(data);
-    let lines: Vec<&str> =
-        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("base64 is ASCII")).collect();
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(64)
+        .map(|line| std::str::from_utf8(line).expect("base64 is ASCII"))
+        .collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
@@ -177,7 +196,11 @@ fn wait_for(what: &str, process: &mut Process, ready: impl Fn() -> bool) {
     let begun = Instant::now();
     while !ready() {
         assert!(process.is_running(), "{what} ended:\n{}", process.last_words());
-        assert!(begun.elapsed() < PATIENCE, "{what} is not ready after {PATIENCE:?}:\n{}", process.last_words());
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{what} is not ready after {PATIENCE:?}:\n{}",
+            process.last_words()
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
 }

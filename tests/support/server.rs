@@ -40,7 +40,10 @@ impl TestServer {
     }
 
     /// The same, for configurations that may be refused.
-    pub(crate) fn try_start(corefile: &str, files: &[(&str, &str)]) -> Result<TestServer, StartError> {
+    pub(crate) fn try_start(
+        corefile: &str,
+        files: &[(&str, &str)],
+    ) -> Result<TestServer, StartError> {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         for (name, content) in files {
             std::fs::write(directory.path().join(name), content).expect("a file can be written");
@@ -53,7 +56,9 @@ impl TestServer {
         let address = program
             .dns_addresses()
             .first()
-            .map_or(SocketAddr::from(([127, 0, 0, 1], port)), |(_, local)| SocketAddr::from(([127, 0, 0, 1], local.port())));
+            .map_or(SocketAddr::from(([127, 0, 0, 1], port)), |(_, local)| {
+                SocketAddr::from(([127, 0, 0, 1], local.port()))
+            });
         Ok(TestServer { program: Some(program), address, directory })
     }
 

@@ -20,7 +20,8 @@ pub struct ScriptedApiServer {
 impl ScriptedApiServer {
     /// Starts one without objects.
     pub fn start() -> ScriptedApiServer {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let runtime =
+            Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let server = runtime.block_on(plugin::TestApiServer::start());
         ScriptedApiServer { server, _runtime: runtime }
     }

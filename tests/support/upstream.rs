@@ -69,7 +69,9 @@ impl Upstream {
                 let script = Arc::clone(&script);
                 std::thread::spawn(move || {
                     let _ = stream.set_read_timeout(Some(Duration::from_secs(30)));
-                    while let Some(answer) = read(&mut stream).and_then(|request| script.answer(&request, false)) {
+                    while let Some(answer) =
+                        read(&mut stream).and_then(|request| script.answer(&request, false))
+                    {
                         write(&mut stream, &answer);
                     }
                 });
@@ -81,7 +83,8 @@ impl Upstream {
     /// The names that it knows something about.
     pub fn names() -> Vec<String> {
         let script = Script::parse(include_str!("../data/upstream.txt"));
-        let mut names: Vec<String> = script.records.into_keys().map(|name| format!("{name}.")).collect();
+        let mut names: Vec<String> =
+            script.records.into_keys().map(|name| format!("{name}.")).collect();
         names.extend(script.rcodes.into_iter().map(|(zone, _)| format!("x.{zone}.")));
         names.sort();
         names.dedup();
@@ -129,7 +132,8 @@ impl Script {
         let below = |zone: &str| name == zone || name.ends_with(&format!(".{zone}"));
 
         let mut answer: Vec<(String, &Line)> = Vec::new();
-        let mut rcode = self.rcodes.iter().find(|(zone, _)| below(zone)).map_or(0, |(_, rcode)| *rcode);
+        let mut rcode =
+            self.rcodes.iter().find(|(zone, _)| below(zone)).map_or(0, |(_, rcode)| *rcode);
         let mut current = asked.clone();
         for _ in 0..8 {
             let Some(lines) = self.records.get(&current.to_ascii_lowercase()) else {
@@ -137,7 +141,8 @@ impl Script {
                 break;
             };
             // The owner is the asked name; behind an alias it is as the script spells it.
-            let owner = |line: &Line| if current == asked { asked.clone() } else { line.owner.clone() };
+            let owner =
+                |line: &Line| if current == asked { asked.clone() } else { line.owner.clone() };
             let wanted = |line: &&Line| line.rtype == qtype || qtype == RecordType::ANY.0;
             let found: Vec<&Line> = lines.iter().filter(wanted).collect();
             answer.extend(found.iter().map(|line| (owner(line), *line)));
@@ -146,7 +151,8 @@ impl Script {
             answer.push((owner(alias), alias));
             current = labels(&alias.rdata, 0).expect("RDATA of an alias is a name").0;
         }
-        let negative = rcode == 3 || rcode == 0 && !answer.iter().any(|(_, line)| line.rtype == qtype || qtype == 255);
+        let negative = rcode == 3
+            || rcode == 0 && !answer.iter().any(|(_, line)| line.rtype == qtype || qtype == 255);
         let soa = (negative && !has("nosoa")).then(|| soa(&name));
 
         let recursion = if has("nora") { 0 } else { 0x0080 };
@@ -156,7 +162,10 @@ impl Script {
 
         let limit = if udp { edns.map_or(512, |(size, _)| size.max(512)) } else { u16::MAX };
         let opt = edns.filter(|_| !has("noedns")).map(|(_, do_bit)| {
-            let size = flags.iter().find_map(|flag| flag.strip_prefix("size=")).map_or(1232, |n| n.parse().expect("a size"));
+            let size = flags
+                .iter()
+                .find_map(|flag| flag.strip_prefix("size="))
+                .map_or(1232, |n| n.parse().expect("a size"));
             opt(size, do_bit, has("ede"))
         });
         let mut message = request[..2].to_vec();
@@ -168,7 +177,8 @@ impl Script {
         for (owner, line) in &answer {
             let owner = if has("compressed") { vec![0xc0, 12] } else { encode(owner) };
             let length = u16::try_from(line.rdata.len()).expect("a short record").to_be_bytes();
-            let head = [&line.rtype.to_be_bytes()[..], &[0, 1], &line.ttl.to_be_bytes(), &length].concat();
+            let head =
+                [&line.rtype.to_be_bytes()[..], &[0, 1], &line.ttl.to_be_bytes(), &length].concat();
             let record = [owner, head, line.rdata.clone()].concat();
             if message.len() + record.len() > room {
                 message[2] |= 0x02;
@@ -193,23 +203,29 @@ impl Script {
 /// The SOA record of a negative answer: that of upstream.test, or of the root.
 fn soa(name: &str) -> Vec<u8> {
     let zone = if name.ends_with("upstream.test") { "upstream.test" } else { "" };
-    let rdata = rdata(RecordType::SOA.0, &format!("ns1.{zone} hostmaster.{zone} 7 3600 600 86400 60"));
+    let rdata =
+        rdata(RecordType::SOA.0, &format!("ns1.{zone} hostmaster.{zone} 7 3600 600 86400 60"));
     let length = u16::try_from(rdata.len()).expect("a short record").to_be_bytes();
-    [encode(zone), vec![0, 6, 0, 1], 120_u32.to_be_bytes().to_vec(), length.to_vec(), rdata].concat()
+    [encode(zone), vec![0, 6, 0, 1], 120_u32.to_be_bytes().to_vec(), length.to_vec(), rdata]
+        .concat()
 }
 
 fn opt(size: u16, flags: u16, explained: bool) -> Vec<u8> {
     // Extended DNS Errors (RFC 8914): code 3, "Stale Answer".
-    let option: &[u8] = if explained { &[0, 15, 0, 7, 0, 3, b's', b't', b'a', b'l', b'e'] } else { &[] };
+    let option: &[u8] =
+        if explained { &[0, 15, 0, 7, 0, 3, b's', b't', b'a', b'l', b'e'] } else { &[] };
     let length = u16::try_from(option.len()).expect("a short option").to_be_bytes();
-    let head = [&[0, 0, 41][..], &size.to_be_bytes(), &[0, 0], &(flags & DO).to_be_bytes(), &length];
+    let head =
+        [&[0, 0, 41][..], &size.to_be_bytes(), &[0, 0], &(flags & DO).to_be_bytes(), &length];
     [head.concat(), option.to_vec()].concat()
 }
 
 /// Size and flags of the OPT record, if that is what follows the question.
 fn edns(request: &[u8], at: usize) -> Option<(u16, u16)> {
     match request.get(at..at + 11)? {
-        [0, 0, 41, a, b, _, _, c, d, ..] => Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]))),
+        [0, 0, 41, a, b, _, _, c, d, ..] => {
+            Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])))
+        }
         _ => None,
     }
 }
@@ -221,16 +237,27 @@ fn rdata(rtype: u16, text: &str) -> Vec<u8> {
         RecordType::A => text.parse::<Ipv4Addr>().expect("an address").octets().to_vec(),
         RecordType::AAAA => text.parse::<Ipv6Addr>().expect("an address").octets().to_vec(),
         RecordType::NS | RecordType::CNAME | RecordType::PTR => encode(text),
-        RecordType::TXT => [&[u8::try_from(text.len()).expect("a short text")], text.as_bytes()].concat(),
-        RecordType::MX => [number(words[0]).to_vec(), encode(words[1])].concat(),
-        RecordType::SRV => {
-            [number(words[0]).to_vec(), number(words[1]).to_vec(), number(words[2]).to_vec(), encode(words[3])].concat()
+        RecordType::TXT => {
+            [&[u8::try_from(text.len()).expect("a short text")], text.as_bytes()].concat()
         }
+        RecordType::MX => [number(words[0]).to_vec(), encode(words[1])].concat(),
+        RecordType::SRV => [
+            number(words[0]).to_vec(),
+            number(words[1]).to_vec(),
+            number(words[2]).to_vec(),
+            encode(words[3]),
+        ]
+        .concat(),
         RecordType::SOA => {
-            let numbers = words[2..].iter().flat_map(|word| word.parse::<u32>().expect("a number").to_be_bytes());
+            let numbers = words[2..]
+                .iter()
+                .flat_map(|word| word.parse::<u32>().expect("a number").to_be_bytes());
             [encode(words[0]), encode(words[1]), numbers.collect()].concat()
         }
-        _ => (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("digits")).collect(),
+        _ => (0..text.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("digits"))
+            .collect(),
     }
 }
 

@@ -76,7 +76,8 @@ impl Wire {
                     wire.opt = Some(Opt { size: class, rcode, version, flags, options });
                     continue;
                 }
-                let record = Record { owner, rtype, class, ttl, rdata: rdata(message, rtype, from, to)? };
+                let record =
+                    Record { owner, rtype, class, ttl, rdata: rdata(message, rtype, from, to)? };
                 match section {
                     0 => wire.answer.push(record),
                     1 => wire.authority.push(record),
@@ -108,10 +109,18 @@ impl fmt::Display for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "  rcode {} flags {:04x}", self.rcode(), self.flags)?;
         if let Some(opt) = &self.opt {
-            write!(f, " edns {} version {} flags {:04x} {:?}", opt.size, opt.version, opt.flags, opt.options)?;
+            write!(
+                f,
+                " edns {} version {} flags {:04x} {:?}",
+                opt.size, opt.version, opt.flags, opt.options
+            )?;
         }
         writeln!(f)?;
-        let sections = [("answer", &self.answer), ("authority", &self.authority), ("additional", &self.additional)];
+        let sections = [
+            ("answer", &self.answer),
+            ("authority", &self.authority),
+            ("additional", &self.additional),
+        ];
         for (section, records) in sections {
             for record in records.iter().take(12) {
                 writeln!(f, "  {section:10} {record}")?;
@@ -133,7 +142,8 @@ impl fmt::Display for Record {
 fn options(mut data: &[u8]) -> Option<Vec<(u16, Vec<u8>)>> {
     let mut options = Vec::new();
     while let [a, b, c, d, rest @ ..] = data {
-        let (code, length) = (u16::from_be_bytes([*a, *b]), usize::from(u16::from_be_bytes([*c, *d])));
+        let (code, length) =
+            (u16::from_be_bytes([*a, *b]), usize::from(u16::from_be_bytes([*c, *d])));
         options.push((code, rest.get(..length)?.to_vec()));
         data = &rest[length..];
     }
@@ -191,9 +201,11 @@ fn rdata(message: &[u8], rtype: RecordType, from: usize, to: usize) -> Option<St
         RecordType::A => (Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?).to_string(), to),
         RecordType::AAAA => (Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?).to_string(), to),
         RecordType::NS | RecordType::CNAME | RecordType::PTR | RecordType::DNAME => names(from, 1)?,
-        RecordType::MX => names(from + 2, 1).and_then(|(text, end)| Some((format!("{} {text}", word(0)?), end)))?,
-        RecordType::SRV => names(from + 6, 1)
-            .and_then(|(text, end)| Some((format!("{} {} {} {text}", word(0)?, word(2)?, word(4)?), end)))?,
+        RecordType::MX => names(from + 2, 1)
+            .and_then(|(text, end)| Some((format!("{} {text}", word(0)?), end)))?,
+        RecordType::SRV => names(from + 6, 1).and_then(|(text, end)| {
+            Some((format!("{} {} {} {text}", word(0)?, word(2)?, word(4)?), end))
+        })?,
         RecordType::SOA => {
             let (text, end) = names(from, 2)?;
             let numbers: Option<Vec<String>> =

@@ -69,7 +69,11 @@ impl<'a> Words<'a> {
     }
 
     /// A required duration in Go's notation, within bounds; `what` names it for errors, as in "a duration".
-    pub fn duration(&mut self, what: &str, range: impl RangeBounds<Duration>) -> Result<Duration, Diagnostic> {
+    pub fn duration(
+        &mut self,
+        what: &str,
+        range: impl RangeBounds<Duration>,
+    ) -> Result<Duration, Diagnostic> {
         self.required(what)?.as_duration(range)
     }
 

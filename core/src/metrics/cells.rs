@@ -26,7 +26,10 @@ pub struct CellPool {
 impl CellPool {
     /// Cells 1 to `workers`.
     pub fn new(workers: usize) -> Arc<CellPool> {
-        Arc::new(CellPool { free: std::sync::Mutex::new((1..=workers).rev().collect()), claimed: AtomicUsize::new(0) })
+        Arc::new(CellPool {
+            free: std::sync::Mutex::new((1..=workers).rev().collect()),
+            claimed: AtomicUsize::new(0),
+        })
     }
 
     fn take(&self) -> usize {
@@ -45,7 +48,9 @@ impl Drop for CellGuard {
     fn drop(&mut self) {
         CELL.with(|cell| cell.set(0));
         self.pool.claimed.fetch_sub(1, Relaxed);
-        if self.index != 0 && let Ok(mut free) = self.pool.free.lock() {
+        if self.index != 0
+            && let Ok(mut free) = self.pool.free.lock()
+        {
             free.push(self.index);
         }
     }
@@ -106,7 +111,9 @@ impl Gauge {
 
     /// Adds to it (negative amounts too).
     pub fn add(&self, amount: f64) {
-        let _ = self.0.fetch_update(Relaxed, Relaxed, |bits| Some((f64::from_bits(bits) + amount).to_bits()));
+        let _ = self
+            .0
+            .fetch_update(Relaxed, Relaxed, |bits| Some((f64::from_bits(bits) + amount).to_bits()));
     }
 
     /// Reads it.
@@ -147,7 +154,8 @@ impl Histogram {
             index = 0;
         }
         let shard = &self.cells[index];
-        let bucket = self.bounds.iter().position(|&bound| value <= bound).unwrap_or(self.bounds.len());
+        let bucket =
+            self.bounds.iter().position(|&bound| value <= bound).unwrap_or(self.bounds.len());
         add(&shard.buckets[bucket], index, 1);
         let raised = |bits| (f64::from_bits(bits) + value).to_bits();
         if index == 0 {

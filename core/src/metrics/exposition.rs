@@ -21,15 +21,26 @@ impl Registry {
             let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} {}", family.help, family.kind);
             for (labels, series) in &family.series {
                 match series {
-                    Series::Counter(counter) => sample(&mut text, name, "", labels, None, counter.value() as f64),
-                    Series::Gauge(gauge) => sample(&mut text, name, "", labels, None, gauge.value()),
+                    Series::Counter(counter) => {
+                        sample(&mut text, name, "", labels, None, counter.value() as f64)
+                    }
+                    Series::Gauge(gauge) => {
+                        sample(&mut text, name, "", labels, None, gauge.value())
+                    }
                     Series::Computed(value) => sample(&mut text, name, "", labels, None, value()),
                     Series::Histogram(histogram) => {
                         let (counts, sum) = histogram.snapshot();
                         let mut total = 0;
                         for (bound, count) in histogram.bounds().iter().zip(&counts) {
                             total += count;
-                            sample(&mut text, name, "_bucket", labels, Some(&bound.to_string()), total as f64);
+                            sample(
+                                &mut text,
+                                name,
+                                "_bucket",
+                                labels,
+                                Some(&bound.to_string()),
+                                total as f64,
+                            );
                         }
                         total += counts[histogram.bounds().len()];
                         sample(&mut text, name, "_bucket", labels, Some("+Inf"), total as f64);
@@ -43,7 +54,14 @@ impl Registry {
     }
 }
 
-fn sample(text: &mut String, name: &str, suffix: &str, labels: &[(&str, String)], bound: Option<&str>, value: f64) {
+fn sample(
+    text: &mut String,
+    name: &str,
+    suffix: &str,
+    labels: &[(&str, String)],
+    bound: Option<&str>,
+    value: f64,
+) {
     text.push_str(name);
     text.push_str(suffix);
     let mut separator = '{';

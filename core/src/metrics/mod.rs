@@ -20,7 +20,8 @@ pub use cells::{CellGuard, CellPool, Counter, Gauge, Histogram, claim_cell};
 
 /// CoreDNS's buckets for durations, in seconds: 0.00025 x 2^0 .. 2^15.
 pub const DURATION_BUCKETS: [f64; 16] = [
-    0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192,
+    0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024,
+    2.048, 4.096, 8.192,
 ];
 /// CoreDNS's buckets for durations that matter less: 0.00025 x 10^0 .. 10^4.
 pub const SLIM_DURATION_BUCKETS: [f64; 5] = [0.00025, 0.0025, 0.025, 0.25, 2.5];
@@ -58,15 +59,27 @@ impl Registry {
     }
 
     /// The counter with this name and these labels.
-    pub fn counter(&self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Counter {
-        match self.series(name, help, "counter", labels, || Series::Counter(Counter::new(self.cells))) {
+    pub fn counter(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+    ) -> Counter {
+        match self
+            .series(name, help, "counter", labels, || Series::Counter(Counter::new(self.cells)))
+        {
             Series::Counter(counter) => counter,
             _ => Counter::new(self.cells),
         }
     }
 
     /// The gauge with this name and these labels.
-    pub fn gauge(&self, name: &'static str, help: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
+    pub fn gauge(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&'static str, &str)],
+    ) -> Gauge {
         match self.series(name, help, "gauge", labels, || Series::Gauge(Gauge::default())) {
             Series::Gauge(gauge) => gauge,
             _ => Gauge::default(),
@@ -81,7 +94,9 @@ impl Registry {
         bounds: &'static [f64],
         labels: &[(&'static str, &str)],
     ) -> Histogram {
-        match self.series(name, help, "histogram", labels, || Series::Histogram(Histogram::new(bounds, self.cells))) {
+        match self.series(name, help, "histogram", labels, || {
+            Series::Histogram(Histogram::new(bounds, self.cells))
+        }) {
             Series::Histogram(histogram) => histogram,
             _ => Histogram::new(bounds, self.cells),
         }
@@ -127,7 +142,8 @@ impl Registry {
         make: impl FnOnce() -> Series,
     ) -> Series {
         let mut families = self.lock();
-        let family = families.entry(name).or_insert_with(|| Family { help, kind, series: BTreeMap::new() });
+        let family =
+            families.entry(name).or_insert_with(|| Family { help, kind, series: BTreeMap::new() });
         debug_assert_eq!(family.kind, kind, "{name} is registered twice, with different kinds");
         family.series.entry(owned(labels)).or_insert_with(make).clone()
     }

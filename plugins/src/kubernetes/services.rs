@@ -150,7 +150,8 @@ impl Lookup<'_> {
 
     /// Whether a label is the protocol of a port, so that names of ports lie below it.
     fn has_protocol(&self, label: &[u8]) -> bool {
-        let Some(protocol) = label.strip_prefix(b"_").filter(|protocol| !protocol.is_empty()) else {
+        let Some(protocol) = label.strip_prefix(b"_").filter(|protocol| !protocol.is_empty())
+        else {
             return false;
         };
         let wanted = PortQuery { name: b"", protocol };

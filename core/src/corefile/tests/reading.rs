@@ -114,7 +114,8 @@ fn values_are_checked_against_what_is_allowed() {
         let expected = format!("1:3 '{text}' is not a ratio||allowed here: 0 to 1");
         assert_eq!(read(&format!("x {text}"), ratio), Err(expected));
     }
-    let policy = |line: &Line| line.words().one_of("a policy", &[("random", 1), ("round_robin", 2)]);
+    let policy =
+        |line: &Line| line.words().one_of("a policy", &[("random", 1), ("round_robin", 2)]);
     assert_eq!(read("x round_robin", policy), Ok(2));
     assert_eq!(
         read("x round_robbin", policy).unwrap_err(),

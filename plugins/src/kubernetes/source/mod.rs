@@ -192,9 +192,17 @@ impl Timing {
 }
 
 /// Registers the tasks that read the objects. They start with the instance and end with it.
-pub fn spawn<S: Sink>(settings: Settings, sink: Arc<S>, instance: &mut Instance) -> Arc<SourceState> {
+pub fn spawn<S: Sink>(
+    settings: Settings,
+    sink: Arc<S>,
+    instance: &mut Instance,
+) -> Arc<SourceState> {
     let timing = Timing::default();
-    let state = Arc::new(SourceState::new(origin_label(&settings.origin), &settings.resources(), timing.stale_after()));
+    let state = Arc::new(SourceState::new(
+        origin_label(&settings.origin),
+        &settings.resources(),
+        timing.stale_after(),
+    ));
     let (registry, shared) = (Arc::clone(&instance.metrics), Arc::clone(&state));
     instance.spawn("kubernetes", move |stop| run(settings, timing, sink, shared, registry, stop));
     state
@@ -222,7 +230,9 @@ pub(crate) async fn run<S: Sink>(
             for resource in settings.resources() {
                 let selector = settings.selector(resource);
                 let connection = Arc::clone(&connection);
-                tasks.spawn(Reflector::new(feed(resource), connection, selector, timing.clone()).run());
+                tasks.spawn(
+                    Reflector::new(feed(resource), connection, selector, timing.clone()).run(),
+                );
             }
         }
     }

@@ -79,7 +79,12 @@ enum Pages {
 }
 
 impl<S: Sink> Reflector<S> {
-    pub(super) fn new(feed: Feed<S>, connection: Arc<Connection>, selector: Option<&str>, timing: Timing) -> Reflector<S> {
+    pub(super) fn new(
+        feed: Feed<S>,
+        connection: Arc<Connection>,
+        selector: Option<&str>,
+        timing: Timing,
+    ) -> Reflector<S> {
         let base = base(feed.resource(), selector);
         Reflector { feed, connection, base, timing }
     }
@@ -96,7 +101,9 @@ impl<S: Sink> Reflector<S> {
                 },
                 Step::Probe(version) => match self.probe(&version).await {
                     Ok(()) => (Step::Watch(version), None),
-                    Err(failure @ Failure::WentBack { .. }) => (Step::List(From::Latest(Pages::Small)), Some(failure)),
+                    Err(failure @ Failure::WentBack { .. }) => {
+                        (Step::List(From::Latest(Pages::Small)), Some(failure))
+                    }
                     Err(failure) => (Step::Probe(version), Some(failure)),
                 },
                 Step::Watch(version) => self.watch(version, &mut backoff).await,
@@ -119,7 +126,10 @@ impl<S: Sink> Reflector<S> {
             let mut parameters = match from {
                 From::Any => vec![("resourceVersion", "0")],
                 From::AtLeast(version) => {
-                    vec![("resourceVersion", version.as_str()), ("resourceVersionMatch", "NotOlderThan")]
+                    vec![
+                        ("resourceVersion", version.as_str()),
+                        ("resourceVersionMatch", "NotOlderThan"),
+                    ]
                 }
                 From::Latest(Pages::Small) => vec![("limit", limit.as_str())],
                 From::Latest(Pages::One) => Vec::new(),
@@ -147,11 +157,15 @@ impl<S: Sink> Reflector<S> {
         while let Some(chunk) = chunk(&mut body, self.timing.list_silence).await? {
             scanner.push(&chunk, |piece| {
                 match piece {
-                    Piece::Metadata(text) => metadata = Some(serde_json::from_slice(text).map_err(malformed)?),
-                    Piece::Item(text) => match decode(resource, &mut serde_json::Deserializer::from_slice(text)) {
-                        Ok(decoded) => self.feed.seen(decoded),
-                        Err(error) => passed_over(resource, &error),
-                    },
+                    Piece::Metadata(text) => {
+                        metadata = Some(serde_json::from_slice(text).map_err(malformed)?)
+                    }
+                    Piece::Item(text) => {
+                        match decode(resource, &mut serde_json::Deserializer::from_slice(text)) {
+                            Ok(decoded) => self.feed.seen(decoded),
+                            Err(error) => passed_over(resource, &error),
+                        }
+                    }
                 }
                 Ok::<_, Failure>(())
             })?;
@@ -208,7 +222,9 @@ impl<S: Sink> Reflector<S> {
                 (if heard.is_some() { Step::Watch(version) } else { Step::Probe(version) }, None)
             }
             Err(Failure::Expired) => (Step::List(From::AtLeast(version)), Some(Failure::Expired)),
-            Err(failure @ Failure::WentBack { .. }) => (Step::List(From::Latest(Pages::Small)), Some(failure)),
+            Err(failure @ Failure::WentBack { .. }) => {
+                (Step::List(From::Latest(Pages::Small)), Some(failure))
+            }
             Err(failure) => {
                 if matches!(failure, Failure::Stalled(_)) {
                     self.connection.distrust().await;
@@ -234,11 +250,14 @@ impl<S: Sink> Reflector<S> {
         let time = Duration::from_secs_f64(seconds) + self.timing.watch_grace;
         let end = Instant::now() + time;
         loop {
-            let chunk = match chunk(&mut body, end.saturating_duration_since(Instant::now())).await {
+            let chunk = match chunk(&mut body, end.saturating_duration_since(Instant::now())).await
+            {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => return Ok(()),
                 // A server that sends, but does not end the watch: it is ended from here.
-                Err(Failure::Stalled(_)) if watch.heard.is_some_and(|heard| end - heard < self.timing.watch) => {
+                Err(Failure::Stalled(_))
+                    if watch.heard.is_some_and(|heard| end - heard < self.timing.watch) =>
+                {
                     return Ok(());
                 }
                 Err(Failure::Stalled(_)) => return Err(Failure::Stalled(time)),

@@ -100,7 +100,9 @@ impl ListScanner {
                     }
                     b'{' | b'[' => self.open(byte, at)?,
                     b'}' | b']' => self.close(at, &mut found)?,
-                    _ if self.depth == 0 && !byte.is_ascii_whitespace() => return Err(ScanError::NotAList.into()),
+                    _ if self.depth == 0 && !byte.is_ascii_whitespace() => {
+                        return Err(ScanError::NotAList.into());
+                    }
                     _ => {}
                 },
             }

@@ -17,7 +17,8 @@ fn good_directives_are_accepted() {
         "endpoint 127.0.0.1:8080 127.0.0.1:8081",
     ];
     for body in bodies {
-        let configured = configure(".", &format!("kubernetes cluster.local in-addr.arpa {{\n{body}\n}}"));
+        let configured =
+            configure(".", &format!("kubernetes cluster.local in-addr.arpa {{\n{body}\n}}"));
         let configured = configured.unwrap_or_else(|error| panic!("{body}: {error}"));
         assert_eq!(configured.plugin.expect("a link of the chain").name(), "kubernetes");
         assert_eq!(configured.instance.tasks.len(), 1);
@@ -106,7 +107,10 @@ fn directives_that_contradict_themselves_are_refused() {
             "kubeconfig a b c",
             "3:16: Wrong argument count or unexpected line ending after 'c' (nothing may follow 'b' here)",
         ),
-        ("kubeconfig /nowhere", "3:1: kubeconfig /nowhere: /nowhere: No such file or directory (os error 2)"),
+        (
+            "kubeconfig /nowhere",
+            "3:1: kubeconfig /nowhere: /nowhere: No such file or directory (os error 2)",
+        ),
         ("snapshot /nowhere", "3:1: snapshot /nowhere: No such file or directory (os error 2)"),
         ("endpoint ftp://x", "3:1: endpoint ftp://x: want http://HOST:PORT or https://HOST:PORT"),
         (
@@ -115,7 +119,11 @@ fn directives_that_contradict_themselves_are_refused() {
         ),
     ];
     for (body, error) in table {
-        refused(".", &format!("kubernetes cluster.local {{\n{body}\n}}"), &format!("Corefile:{error}"));
+        refused(
+            ".",
+            &format!("kubernetes cluster.local {{\n{body}\n}}"),
+            &format!("Corefile:{error}"),
+        );
     }
 }
 
@@ -131,5 +139,9 @@ fn zones_must_hold_a_forward_one() {
 #[test]
 fn a_second_stanza_is_refused() {
     let stanza = "kubernetes a {\nsnapshot .\n}\n";
-    refused(".", &stanza.repeat(2), "Corefile:5:1: this plugin can only be used once per Server Block");
+    refused(
+        ".",
+        &stanza.repeat(2),
+        "Corefile:5:1: this plugin can only be used once per Server Block",
+    );
 }
