@@ -48,6 +48,11 @@ const CASES: &[Case] = &[
         answer: "abcd 8102 0000 0000 0000 0000",
     },
     Case {
+        what: "a NOTIFY with nothing to notify of: opcode kept, RD and the other flags not",
+        request: "abcd 25b0 0001 0000 0000 0000",
+        answer: "abcd a002 0000 0000 0000 0000",
+    },
+    Case {
         what: "a name that is cut",
         request: "abcd 0100 0001 0000 0000 0000 03 7777",
         answer: "abcd 8101 0000 0000 0000 0000",

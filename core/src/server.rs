@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::codes::{Class, Rcode, RecordType};
-use crate::encode::{Compressor, encode, encode_bad_version, encode_rejection};
+use crate::encode::{Compressor, encode, encode_bad_version, encode_no_question, encode_rejection};
 use crate::metrics::Counter;
 use crate::name::{Name, NameRef};
 use crate::plugin::{Later, Next, Outcome, Plugin};
@@ -96,7 +96,7 @@ impl Server {
                 return Response::Ready;
             }
             Admission::NoQuestion => {
-                encode_rejection(query, Rcode::SERVFAIL, false, out);
+                encode_no_question(query, out);
                 return Response::Ready;
             }
             Admission::Query => {

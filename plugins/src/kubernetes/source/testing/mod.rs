@@ -5,7 +5,7 @@
 //! ```
 //!
 //! It has what a client that lists and watches can tell apart, and no more: no admission, no validation, no TLS. Label selectors know only
-//! `key=value`. A version counts all changes, as etcd's revision does.
+//! `key=value` and `key notin (value)`. A version counts all changes, as etcd's revision does.
 
 mod serve;
 

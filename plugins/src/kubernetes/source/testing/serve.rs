@@ -212,8 +212,12 @@ fn seen_through(kind: &str, object: &Value, query: &BTreeMap<String, String>) ->
 
 fn selected(object: &Value, query: &BTreeMap<String, String>) -> bool {
     let labels = query.get("labelSelector").is_none_or(|selector| {
+        let label = |key: &str| &object["metadata"]["labels"][key];
+        if let Some((key, value)) = selector.split_once(" notin ") {
+            return *label(key) != value.trim_matches(['(', ')']);
+        }
         let (key, value) = selector.split_once('=').unwrap_or((selector, ""));
-        object["metadata"]["labels"][key] == value
+        *label(key) == value
     });
     let phase = object["status"]["phase"].as_str().unwrap_or("Running");
     labels
