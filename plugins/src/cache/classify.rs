@@ -5,7 +5,7 @@ use std::time::Duration;
 use periplus_core::codes::{Class, Rcode, RecordType, flags};
 use periplus_core::name::NameRef;
 use periplus_core::query::Query;
-use periplus_core::record::{self, Entry, Section};
+use periplus_core::record::{self, Entry, Owner, Section};
 use periplus_core::reply::{Reply, ReplyKind};
 
 use super::setup::Settings;
@@ -33,22 +33,16 @@ pub(super) struct Verdict {
 /// Judges a reply to `query`.
 pub(super) fn judge(settings: &Settings, query: &Query, reply: &Reply) -> Verdict {
     let answering = reply.rcode == Rcode::NOERROR && answers(query, &reply.answer);
-    let has_soa = reply.authority.iter().any(|entry| entry.rtype() == RecordType::SOA);
     let incomplete = !reply.answer.is_empty() && !answering;
     let kind = match reply.kind(query) {
-        ReplyKind::NoError if incomplete && has_soa => ReplyKind::NoData,
+        ReplyKind::NoError if incomplete && has_soa(reply) => ReplyKind::NoData,
         kind => kind,
     };
-    let ttl = match kind {
-        ReplyKind::NameError | ReplyKind::NoData => settings.denial.clamp(minimal_ttl(reply)),
-        ReplyKind::ServerError => whole_seconds(settings.servfail),
-        ReplyKind::NoError => settings.success.clamp(minimal_ttl(reply)),
-        _ => settings.success.clamp(TTL_WITHOUT_RECORDS),
-    };
+    let ttl = ttl(settings, kind, reply);
     let side = match kind {
         // RFC 2308 section 5: a negative answer without SOA has no TTL and should not be cached. A CNAME chain that does
         // not reach the type asked for is one as well.
-        ReplyKind::NameError if !has_soa => None,
+        ReplyKind::NameError if !has_soa(reply) => None,
         ReplyKind::NoError if incomplete => None,
         ReplyKind::NoError | ReplyKind::Delegation => Some(Side::Success),
         ReplyKind::NameError | ReplyKind::NoData | ReplyKind::ServerError => Some(Side::Denial),
@@ -56,6 +50,30 @@ pub(super) fn judge(settings: &Settings, query: &Query, reply: &Reply) -> Verdic
     };
     let keeps = |side: &Side| ttl > 0 && !settings.disabled(*side, query.name());
     Verdict { kind, answering, ttl, side: side.filter(|_| !reply.has(flags::TC)).filter(keeps) }
+}
+
+/// The TTL alone, for a reply that is not kept whatever it is: cluster answers take this way, and it looks at no more than it must.
+pub(super) fn passing_ttl(settings: &Settings, query: &Query, reply: &Reply) -> u32 {
+    let is_denial = || has_soa(reply) && !answers(query, &reply.answer);
+    let kind = match reply.kind(query) {
+        ReplyKind::NoError if !reply.answer.is_empty() && is_denial() => ReplyKind::NoData,
+        kind => kind,
+    };
+    ttl(settings, kind, reply)
+}
+
+fn has_soa(reply: &Reply) -> bool {
+    reply.authority.iter().any(|entry| entry.rtype() == RecordType::SOA)
+}
+
+/// The TTL for all records of a reply of this kind.
+fn ttl(settings: &Settings, kind: ReplyKind, reply: &Reply) -> u32 {
+    match kind {
+        ReplyKind::NameError | ReplyKind::NoData => settings.denial.clamp(minimal_ttl(reply)),
+        ReplyKind::ServerError => whole_seconds(settings.servfail),
+        ReplyKind::NoError => settings.success.clamp(minimal_ttl(reply)),
+        _ => settings.success.clamp(TTL_WITHOUT_RECORDS),
+    }
 }
 
 impl Verdict {
@@ -88,24 +106,36 @@ fn whole_seconds(duration: Duration) -> u32 {
 fn answers(query: &Query, answer: &Section) -> bool {
     let is_asked = |entry: &Entry| query.class == Class::ANY || entry.set.class() == query.class;
     let at = |name: NameRef<'_>, entry: &Entry| {
-        is_asked(entry) && entry.owner.resolve(query).eq_ignore_case(name)
+        is_asked(entry) && lower_owner(query, entry).eq_ignore_case(name)
     };
+    let asked_type =
+        |name| answer.iter().any(|entry| entry.rtype() == query.qtype && at(name, entry));
     let mut name = query.name();
     match query.qtype {
         RecordType::ANY => return answer.iter().any(|entry| at(name, entry)),
         RecordType::CNAME => return matches!(alias(answer, |entry| at(name, entry)), Alias::Of(_)),
+        _ if answer.iter().all(|entry| entry.rtype() != RecordType::CNAME) => {
+            return asked_type(name);
+        }
         _ => {}
     }
     for _ in 0..LONGEST_CHAIN {
         match alias(answer, |entry| at(name, entry)) {
             Alias::Of(target) => name = target,
-            Alias::No => {
-                return answer.iter().any(|entry| entry.rtype() == query.qtype && at(name, entry));
-            }
+            Alias::No => return asked_type(name),
             Alias::Ambiguous => return false,
         }
     }
     false
+}
+
+/// An entry's owner, in lower case where it is the question's: compared most often, and with that name.
+fn lower_owner<'a>(query: &'a Query, entry: &'a Entry) -> NameRef<'a> {
+    match &entry.owner {
+        Owner::Question => query.name(),
+        Owner::QuestionSuffix(offset) => query.name().suffix(usize::from(*offset)),
+        Owner::Name(name) => name.as_ref(),
+    }
 }
 
 /// What the CNAME records at one name say.

@@ -9,7 +9,7 @@ use periplus_core::query::Query;
 use periplus_core::reply::{Answer, Reply};
 use periplus_core::setup::Setup;
 
-use super::classify::{Verdict, judge};
+use super::classify::{Verdict, judge, passing_ttl};
 use super::flight::{Flights, Landing, Waiter};
 use super::item::{Item, wants_ad};
 use super::metrics::Metrics;
@@ -140,7 +140,7 @@ impl Shared {
         }
         match run_authenticated(query, next) {
             Outcome::Now(mut answer) => {
-                self.absorb(query, &mut answer, query.received, server, Origin::Client);
+                self.absorb(query, &mut answer, query.received, server);
                 hide_ad(query, &mut answer);
                 Outcome::Now(answer)
             }
@@ -155,7 +155,7 @@ impl Shared {
                 let (shared, query) = (Arc::clone(self), query.clone());
                 Outcome::later(async move {
                     let mut answer = future.await;
-                    shared.absorb(&query, &mut answer, (shared.clock)(), server, Origin::Client);
+                    shared.absorb(&query, &mut answer, (shared.clock)(), server);
                     if let Some(leader) = leader {
                         leader.share(&query, &answer);
                     }
@@ -205,24 +205,27 @@ impl Shared {
     /// What becomes of an answer that is only passed on.
     fn pass(&self, query: &Query, answer: &mut Answer) {
         if let Answer::Reply(reply) = answer {
-            normalise(reply, judge(&self.settings, query, reply).ttl);
+            normalise(reply, passing_ttl(&self.settings, query, reply));
         }
         hide_ad(query, answer);
     }
 
     /// Makes an answer from inward what clients see, and keeps it if it may be kept. Only what was written counts: a failure is not.
-    pub(super) fn absorb(
+    fn absorb(
         &self,
         query: &Query,
         answer: &mut Answer,
         now: Instant,
         server: usize,
-        origin: Origin,
     ) -> Option<Arc<Item>> {
         let Answer::Reply(reply) = answer else { return None };
+        if reply.live {
+            normalise(reply, passing_ttl(&self.settings, query, reply));
+            return None;
+        }
         let verdict = judge(&self.settings, query, reply);
         normalise(reply, verdict.ttl);
-        self.keep(query, reply, &verdict, now, server, origin)
+        self.keep(query, reply, &verdict, now, server, Origin::Client)
     }
 
     /// Keeps a reply.
@@ -237,12 +240,10 @@ impl Shared {
     ) -> Option<Arc<Item>> {
         let metrics = self.metrics.at(server);
         if reply.live {
-            if origin == Origin::Refresh {
-                // The name was not live when the entry was made; now it has a better source.
-                let question = self.store.question(query);
-                for side in Side::BOTH {
-                    self.store.remove(question, side);
-                }
+            // Only a refresh can bring this: the name was not live when its entry was made; now it has a better source.
+            let question = self.store.question(query);
+            for side in Side::BOTH {
+                self.store.remove(question, side);
             }
             return None;
         }

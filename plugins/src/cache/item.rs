@@ -50,7 +50,7 @@ impl Item {
     }
 
     /// The answering reply: this one or the one it took the place of.
-    pub(super) fn good<'a>(self: &'a Arc<Item>) -> Option<&'a Arc<Item>> {
+    pub(super) fn good(self: &Arc<Item>) -> Option<&Arc<Item>> {
         if self.answering { Some(self) } else { self.last_good.as_ref() }
     }
 
@@ -122,7 +122,12 @@ pub(super) fn wants_ad(query: &Query) -> bool {
 }
 
 fn aged(section: &Section, ttl: u32) -> Section {
-    section.iter().map(|entry| Entry { ttl, ..entry.clone() }).collect()
+    let aged = |entry: &Entry| Entry { ttl, ..entry.clone() };
+    match section.as_slice() {
+        [] => Section::new(),
+        [only] => Section::from_buf([aged(only)]),
+        all => all.iter().map(aged).collect(),
+    }
 }
 
 fn section_memory(section: &Section) -> usize {

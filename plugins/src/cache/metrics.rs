@@ -44,6 +44,9 @@ impl Metrics {
 
     /// Which entry belongs to a server.
     pub(super) fn index(&self, server: &Server) -> usize {
+        if self.0.len() == 1 {
+            return 0;
+        }
         let label: &str = server.label();
         self.0.iter().position(|(server, _)| server == label).unwrap_or(0)
     }

@@ -80,7 +80,9 @@ impl Shared {
             match shared.accept(query, &mut answer, server, Accept::Refreshed) {
                 Accepted::No => shared.stale_reply(&item, query, server).into(),
                 Accepted::Kept(_) | Accepted::Passed => {
-                    ticket.map(Ticket::refreshed);
+                    if let Some(ticket) = ticket {
+                        ticket.refreshed();
+                    }
                     hide_ad(query, &mut answer);
                     answer.into()
                 }
@@ -105,8 +107,10 @@ impl Shared {
                 async move {
                     let mut answer = run_authenticated(&query, next.borrow()).wait().await;
                     let accepted = shared.accept(&query, &mut answer, server, Accept::Refreshed);
-                    if !matches!(accepted, Accepted::No) {
-                        ticket.map(Ticket::refreshed);
+                    if !matches!(accepted, Accepted::No)
+                        && let Some(ticket) = ticket
+                    {
+                        ticket.refreshed();
                     }
                     (accepted, answer)
                 }

@@ -182,7 +182,7 @@ const SWEEP: usize = 2;
 /// Nodes that are looked at for one eviction: a store where all were asked for lately must not be walked to its end.
 const MOST_SECOND_CHANCES: usize = 64;
 /// What an entry costs beside its item and its name: node, key in the map, slots in map and ring, counts of references.
-const NODE_BYTES: usize = size_of::<Node>() + size_of::<Key>() + 8 * size_of::<usize>();
+const NODE_BYTES: usize = size_of::<Node>() + size_of::<Key>() + 64;
 
 /// A pinned store.
 pub(super) struct View<'a>(

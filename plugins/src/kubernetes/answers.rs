@@ -26,8 +26,8 @@ pub(super) enum Finding {
     NoData,
     /// There is no such name.
     NameError,
-    /// There is no record at the name, but there are some below it, or of types for which CoreDNS says that there is no such name. Where
-    /// CoreDNS would pass the query on, so does Periplus; a final answer is NODATA (RFC 2308 section 2.2, RFC 8020 section 2).
+    /// The name exists without the type, and CoreDNS says by accident that there is no such name. Where CoreDNS would pass the
+    /// query on, so does Periplus; a final answer is NODATA (RFC 2308 section 2.2).
     WronglyDenied,
 }
 
@@ -72,8 +72,11 @@ pub(super) fn find(shared: &Shared, query: &Query, place: Place<'_>) -> Finding 
         (Shape::DnsVersion, RecordType::TXT) => {
             Finding::records(query, Some(Arc::clone(&DNS_VERSION)))
         }
-        (Shape::DnsVersion | Shape::Dns, _) => Finding::WronglyDenied,
-        (Shape::NameServer, RecordType::TXT | RecordType::PTR) => Finding::WronglyDenied,
+        (Shape::DnsVersion, RecordType::SOA) => Finding::NoData,
+        // CoreDNS has no other type there, and says that there is no such name.
+        (Shape::DnsVersion, _) | (Shape::NameServer, RecordType::TXT | RecordType::PTR) => {
+            Finding::NameError
+        }
         (Shape::NameServer, _) => apex::name_server_address(shared, query),
         (Shape::Unknown, _) => reverse::find(shared, query),
         // CoreDNS has no services below reverse names.

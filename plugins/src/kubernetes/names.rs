@@ -21,8 +21,6 @@ pub(super) enum Shape<'a> {
     Tree,
     /// `dns-version`.
     DnsVersion,
-    /// `dns`, which has nothing but `ns.dns` below it.
-    Dns,
     /// `ns.dns`.
     NameServer,
     /// `N.svc` or `N.pod`.
@@ -90,7 +88,6 @@ pub(super) fn parse(name: NameRef<'_>, zone_offset: usize) -> Shape<'_> {
         b"svc" => Tree::Svc,
         b"pod" => Tree::Pod,
         b"dns-version" if count == 1 => return Shape::DnsVersion,
-        b"dns" if count == 1 => return Shape::Dns,
         b"dns" if count == 2 && label(0) == b"ns" => return Shape::NameServer,
         _ => return Shape::Unknown,
     };

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use periplus_core::codes::RecordType;
-use periplus_core::name::{Name, NameRef};
+use periplus_core::name::Name;
 use periplus_core::query::Query;
 use periplus_core::record::{RecordSet, RecordSetBuilder, address_of_reverse_name};
 
@@ -19,13 +19,12 @@ pub(super) fn find(shared: &Shared, query: &Query) -> Finding {
     if !name.as_wire().ends_with(b"\x04arpa\0") {
         return Finding::NameError;
     }
-    let Some(address) = address_of_reverse_name(name) else {
-        return if is_partial(name) { Finding::WronglyDenied } else { Finding::NameError };
-    };
-    match (pointers(shared, address.to_canonical()), query.qtype) {
-        (Some(set), RecordType::PTR) => Finding::records(query, Some(set)),
-        (Some(_), _) => Finding::WronglyDenied,
-        (None, _) => Finding::NameError,
+    let Some(address) = address_of_reverse_name(name) else { return Finding::NameError };
+    match (query.qtype, pointers(shared, address.to_canonical())) {
+        (RecordType::PTR, Some(set)) => Finding::records(query, Some(set)),
+        (RecordType::SOA, Some(_)) => Finding::NoData,
+        // Other types are no such name, as in CoreDNS.
+        _ => Finding::NameError,
     }
 }
 
@@ -65,28 +64,4 @@ fn endpoint_name(shared: &Shared, endpoint: &EndpointRef<'_>, key: &[u8]) -> Opt
 fn is_answered(shared: &Shared, key: &[u8]) -> bool {
     !shared.has_namespace_list
         || names::key_labels(key).nth(1).is_some_and(|namespace| shared.index.is_exposed(namespace))
-}
-
-/// Whether a name could have reverse names below it. Which of them exist is not asked: NODATA for one that has none below it
-/// denies less than it could, which hurts nobody.
-fn is_partial(name: NameRef<'_>) -> bool {
-    let labels: Vec<&[u8]> = name.labels().collect();
-    let Some((&[tree, _arpa], digits)) =
-        labels.split_last_chunk::<2>().map(|(digits, tree)| (tree, digits))
-    else {
-        return false;
-    };
-    match tree {
-        b"in-addr" => digits.len() < 4 && digits.iter().all(|label| is_octet(label)),
-        b"ip6" => {
-            digits.len() < 32
-                && digits.iter().all(|label| label.len() == 1 && label[0].is_ascii_hexdigit())
-        }
-        _ => false,
-    }
-}
-
-fn is_octet(label: &[u8]) -> bool {
-    let text = std::str::from_utf8(label).unwrap_or_default();
-    text.parse::<u8>().is_ok_and(|octet| octet.to_string() == text)
 }

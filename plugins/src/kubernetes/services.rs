@@ -54,10 +54,7 @@ impl Lookup<'_> {
             (Kind::Headless, Part::Whole) => self.endpoints(EndpointQuery::All, PortQuery::ANY),
             (Kind::Headless, Part::Port(port)) => self.endpoints(EndpointQuery::All, port),
             (Kind::Cluster | Kind::Headless, Part::Endpoint(label)) => {
-                match self.endpoints(EndpointQuery::named(label), PortQuery::ANY) {
-                    Finding::NameError if self.has_protocol(label) => Finding::WronglyDenied,
-                    finding => finding,
-                }
+                self.endpoints(EndpointQuery::named(label), PortQuery::ANY)
             }
         }
     }
@@ -146,19 +143,6 @@ impl Lookup<'_> {
                 slice.ports.matching(ports).map(move |port| (endpoint, port))
             })
         })
-    }
-
-    /// Whether a label is the protocol of a port, so that names of ports lie below it.
-    fn has_protocol(&self, label: &[u8]) -> bool {
-        let Some(protocol) = label.strip_prefix(b"_").filter(|protocol| !protocol.is_empty())
-        else {
-            return false;
-        };
-        let wanted = PortQuery { name: b"", protocol };
-        match self.entry.kind {
-            Kind::Cluster => self.entry.ports.matching(wanted).next().is_some(),
-            _ => self.candidates(EndpointQuery::All, wanted).next().is_some(),
-        }
     }
 }
 

@@ -1,12 +1,20 @@
-//! Placeholder.
+//! `loadbalance`: the order of addresses in a reply, new for every query.
+//!
+//! ```text
+//!  reply from inward --> NOERROR, no transfer --> policy: round_robin or weighted --> prefer: nearest networks first
+//! ```
+//!
+//! Clients mostly take the first address. Turning a set costs one number beside it ([`Entry::first`]): no record is copied
+//! unless `prefer` has to divide a set.
+//!
+//! [`Entry::first`]: periplus_core::record::Entry::first
 
-use std::sync::Arc;
+mod handler;
+mod order;
+mod prefer;
+mod setup;
+#[cfg(test)]
+mod tests;
+mod weighted;
 
-use periplus_core::corefile::Diagnostics;
-use periplus_core::plugin::Plugin;
-use periplus_core::setup::Setup;
-
-/// Placeholder.
-pub fn setup(_setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
-    Ok(None)
-}
+pub use setup::setup;

@@ -91,7 +91,8 @@ fn the_reply_is_the_clients_own() {
 
 #[test]
 fn authenticated_data_is_told_only_to_those_who_ask() {
-    let options: &[(fn(Query) -> Query, bool)] = &[
+    type Change = fn(Query) -> Query;
+    let options: &[(Change, bool)] = &[
         (|query| query, false),
         (|query| with_edns(query, false), false),
         (|query| with_edns(query, true), true),

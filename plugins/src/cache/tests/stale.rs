@@ -1,13 +1,14 @@
 //! Answers from entries whose TTL is over (RFC 8767).
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use periplus_core::codes::{Rcode, RecordType, edns_option};
 use periplus_core::plugin::Outcome;
 use periplus_core::reply::Failure;
+use tokio::sync::Semaphore;
 
 use super::{NODATA, NXDOMAIN, OTHER, POSITIVE, SERVFAIL, World, with_edns};
-use crate::testing::{delayed, replies::reply};
+use crate::testing::replies::reply;
 
 const STALE: &[&str] = &["NOERROR qr aa rd ra", "answer: example.org. 0 IN A 192.0.2.1"];
 const FRESH_HIT: &[&str] = &["NOERROR qr aa rd ra", "answer: example.org. 300 IN A 192.0.2.2"];
@@ -131,11 +132,22 @@ fn verify_asks_first() {
 #[test]
 fn verify_gives_up_after_its_timeout_and_the_exchange_goes_on() {
     let world = overdue("cache {\nserve_stale 1h verify 1ms 0 10s\n}", 10);
-    world.script(|query| delayed(reply(query, OTHER).into(), Duration::from_millis(200)));
+    let gate = Arc::new(Semaphore::new(0));
+    world.script({
+        let gate = Arc::clone(&gate);
+        move |query| {
+            let (gate, query) = (Arc::clone(&gate), query.clone());
+            Outcome::later(async move {
+                let _ = gate.acquire().await;
+                reply(&query, OTHER).into()
+            })
+        }
+    });
     assert_eq!(world.ask("example.org."), STALE);
     // The first exchange is still under way.
     assert_eq!(world.ask("example.org."), STALE);
     assert_eq!(world.asked(), 2);
+    gate.add_permits(1);
     crate::testing::eventually("the exchange ends", || world.ask("example.org.") == FRESH_HIT);
     assert_eq!(world.asked(), 2);
 }

@@ -3,7 +3,9 @@
 mod cluster;
 mod external_names;
 mod headless;
+mod name_servers;
 mod names;
+mod pods;
 mod reverse;
 mod services;
 mod setup;

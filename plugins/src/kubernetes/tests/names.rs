@@ -12,7 +12,7 @@ fn names_are_read_from_right_to_left() {
         ("svc.z", Shape::Tree),
         ("pod.z", Shape::Tree),
         ("dns-version.z", Shape::DnsVersion),
-        ("dns.z", Shape::Dns),
+        ("dns.z", Shape::Unknown),
         ("ns.dns.z", Shape::NameServer),
         ("x.dns.z", Shape::Unknown),
         ("ns.dns.svc.z", Shape::Service(ServiceName { key: b"\x02ns\x03dns", part: Part::Whole })),

@@ -99,33 +99,27 @@ fn other_addresses_and_names_do_not_exist() {
 }
 
 #[test]
-fn reverse_names_with_something_of_another_type_or_below_them_are_not_denied() {
+fn reverse_names_have_pointers_and_nothing_else() {
     let cluster = cluster(options());
-    let below = [
-        "in-addr.arpa",
+    for name in [
         "10.in-addr.arpa",
         "96.10.in-addr.arpa",
-        "10.96.10.in-addr.arpa",
         "1.10.96.10.in-addr.arpa",
         "1.1.16.172.in-addr.arpa",
-    ];
-    for name in below {
+    ] {
         for rtype in ["A", "AAAA", "TXT", "SRV", "NS", "MX"] {
-            assert_eq!(
-                cluster.answer(&format!("{name} {rtype}")),
-                "NODATA in-addr.arpa.",
-                "{name} {rtype}"
-            );
+            let question = format!("{name} {rtype}");
+            assert_eq!(cluster.answer(&question), "NXDOMAIN in-addr.arpa.", "{question}");
         }
     }
     cluster.answers(&[
-        ("96.10.in-addr.arpa PTR", "NODATA in-addr.arpa."),
-        ("96.10.in-addr.arpa SOA", "NODATA in-addr.arpa."),
+        ("96.10.in-addr.arpa PTR", "NXDOMAIN in-addr.arpa."),
+        ("96.10.in-addr.arpa SOA", "NXDOMAIN in-addr.arpa."),
         ("1.10.96.10.in-addr.arpa SOA", "NODATA in-addr.arpa."),
         ("in-addr.arpa PTR", "NODATA in-addr.arpa."),
-        ("0.d.f.ip6.arpa PTR", "NODATA ip6.arpa."),
+        ("in-addr.arpa A", "NODATA in-addr.arpa."),
+        ("0.d.f.ip6.arpa PTR", "NXDOMAIN ip6.arpa."),
         ("x.d.f.ip6.arpa PTR", "NXDOMAIN ip6.arpa."),
-        ("00.ip6.arpa PTR", "NXDOMAIN ip6.arpa."),
     ]);
 }
 

@@ -137,10 +137,10 @@ fn port_names_are_found_in_all_spellings() {
 }
 
 #[test]
-fn a_protocol_with_ports_below_it_is_not_denied() {
+fn a_protocol_alone_is_no_name() {
     Cluster::new(options(), objects()).answers(&[
-        ("_tcp.web.test.svc.cluster.local A", "NODATA cluster.local."),
-        ("_TCP.web.test.svc.cluster.local SRV", "NODATA cluster.local."),
+        ("_tcp.web.test.svc.cluster.local A", "NXDOMAIN cluster.local."),
+        ("_TCP.web.test.svc.cluster.local SRV", "NXDOMAIN cluster.local."),
         ("_udp.web.test.svc.cluster.local A", "NXDOMAIN cluster.local."),
         ("tcp.web.test.svc.cluster.local A", "NXDOMAIN cluster.local."),
         ("_.web.test.svc.cluster.local A", "NXDOMAIN cluster.local."),
