@@ -20,4 +20,6 @@ pub mod record;
 pub mod reply;
 pub mod server;
 pub mod setup;
+#[cfg(test)]
+mod tests;
 pub mod zone;
