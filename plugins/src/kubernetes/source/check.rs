@@ -61,11 +61,17 @@ pub enum SettingsError {
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SettingsError::NotInCluster { cause } => write!(f, "no in-cluster configuration: {cause}"),
-            SettingsError::Kubeconfig { path, cause } => write!(f, "kubeconfig {}: {cause}", path.display()),
+            SettingsError::NotInCluster { cause } => {
+                write!(f, "no in-cluster configuration: {cause}")
+            }
+            SettingsError::Kubeconfig { path, cause } => {
+                write!(f, "kubeconfig {}: {cause}", path.display())
+            }
             SettingsError::Endpoint { url, cause } => write!(f, "endpoint {url}: {cause}"),
             SettingsError::Selector { option, cause } => write!(f, "{option}: {cause}"),
-            SettingsError::Snapshot { path, cause } => write!(f, "snapshot {}: {cause}", path.display()),
+            SettingsError::Snapshot { path, cause } => {
+                write!(f, "snapshot {}: {cause}", path.display())
+            }
         }
     }
 }
@@ -74,7 +80,9 @@ impl std::error::Error for SettingsError {}
 
 /// Checks settings without network: files, certificates, context, selectors. Objects of a snapshot are not read.
 pub fn check(settings: &Settings) -> Result<(), SettingsError> {
-    for (option, text) in [("labels", &settings.labels), ("namespace_labels", &settings.namespace_labels)] {
+    for (option, text) in
+        [("labels", &settings.labels), ("namespace_labels", &settings.namespace_labels)]
+    {
         let selector = text.as_deref().map(Selector::parse).transpose();
         selector.map_err(|cause| SettingsError::Selector { option, cause })?;
     }
@@ -83,7 +91,10 @@ pub fn check(settings: &Settings) -> Result<(), SettingsError> {
             true => std::fs::read_dir(path).map(drop),
             false => std::fs::File::open(path).map(drop),
         });
-        return metadata.map_err(|error| SettingsError::Snapshot { path: path.clone(), cause: error.to_string() });
+        return metadata.map_err(|error| SettingsError::Snapshot {
+            path: path.clone(),
+            cause: error.to_string(),
+        });
     }
     let config = client_config(&settings.origin)?;
     // Reads certificates and keys, which is otherwise left to the first connection. A program that gives credentials is not run.
@@ -91,7 +102,8 @@ pub fn check(settings: &Settings) -> Result<(), SettingsError> {
         Some(_) => Ok(()),
         None => config.rustls_client_config().map(drop).map_err(|error| with_causes(&error)),
     };
-    let token = config.auth_info.token_file.as_ref().map_or(Ok(()), |path| readable(Path::new(path)));
+    let token =
+        config.auth_info.token_file.as_ref().map_or(Ok(()), |path| readable(Path::new(path)));
     tls.and(token).map_err(|cause| wrong(&settings.origin, cause))
 }
 
@@ -99,8 +111,11 @@ pub fn check(settings: &Settings) -> Result<(), SettingsError> {
 pub(super) fn client_config(origin: &Origin) -> Result<Config, SettingsError> {
     let mut config = match origin {
         Origin::InCluster => {
-            let variable = |name: &str| std::env::var(name).map_err(|_| wrong(origin, format!("{name} is not set")));
-            let (host, port) = (variable("KUBERNETES_SERVICE_HOST")?, variable("KUBERNETES_SERVICE_PORT")?);
+            let variable = |name: &str| {
+                std::env::var(name).map_err(|_| wrong(origin, format!("{name} is not set")))
+            };
+            let (host, port) =
+                (variable("KUBERNETES_SERVICE_HOST")?, variable("KUBERNETES_SERVICE_PORT")?);
             in_cluster(&host, &port, Path::new(SERVICE_ACCOUNT))
         }
         Origin::Kubeconfig { path, context } => kubeconfig(path, context.as_deref()),
@@ -110,7 +125,10 @@ pub(super) fn client_config(origin: &Origin) -> Result<Config, SettingsError> {
     .map_err(|cause| wrong(origin, cause))?;
     let secure = config.cluster_url.scheme_str() == Some("https") && !config.accept_invalid_certs;
     if secure && config.root_cert.as_ref().is_some_and(Vec::is_empty) {
-        return Err(wrong(origin, "the certificate authority's file has no certificate".to_owned()));
+        return Err(wrong(
+            origin,
+            "the certificate authority's file has no certificate".to_owned(),
+        ));
     }
     config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
     config.connect_timeout = Some(CONNECT_TIMEOUT);
@@ -154,7 +172,10 @@ fn kubeconfig(path: &Path, context: Option<&str>) -> Result<Config, String> {
         let known: Vec<_> = file.contexts.iter().map(|context| context.name.as_str()).collect();
         return Err(format!("no context {context:?}; there is {}", known.join(", ")));
     }
-    let proxied = file.clusters.iter().any(|named| named.cluster.as_ref().is_some_and(|it| it.proxy_url.is_some()));
+    let proxied = file
+        .clusters
+        .iter()
+        .any(|named| named.cluster.as_ref().is_some_and(|it| it.proxy_url.is_some()));
     let mut config = Config::try_from(file).map_err(|error| with_causes(&error))?;
     if !proxied {
         // HTTPS_PROXY of the environment is not meant for the API server.
@@ -184,12 +205,25 @@ fn endpoint(url: &str, tls: Option<&Tls>) -> Result<Config, String> {
 /// The configuration that a kubeconfig with just this would give.
 fn single(server: String, authority: Option<String>, user: AuthInfo) -> Result<Config, String> {
     let name = || "periplus".to_owned();
-    let cluster = Cluster { server: Some(server), certificate_authority: authority, ..Cluster::default() };
+    let cluster =
+        Cluster { server: Some(server), certificate_authority: authority, ..Cluster::default() };
     let context = Context { cluster: name(), user: Some(name()), ..Context::default() };
     let file = Kubeconfig {
-        clusters: vec![NamedCluster { name: name(), cluster: Some(cluster), ..NamedCluster::default() }],
-        contexts: vec![NamedContext { name: name(), context: Some(context), ..NamedContext::default() }],
-        auth_infos: vec![NamedAuthInfo { name: name(), auth_info: Some(user), ..NamedAuthInfo::default() }],
+        clusters: vec![NamedCluster {
+            name: name(),
+            cluster: Some(cluster),
+            ..NamedCluster::default()
+        }],
+        contexts: vec![NamedContext {
+            name: name(),
+            context: Some(context),
+            ..NamedContext::default()
+        }],
+        auth_infos: vec![NamedAuthInfo {
+            name: name(),
+            auth_info: Some(user),
+            ..NamedAuthInfo::default()
+        }],
         current_context: Some(name()),
         ..Kubeconfig::default()
     };

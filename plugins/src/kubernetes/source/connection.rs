@@ -38,7 +38,11 @@ struct Live {
 }
 
 impl Connection {
-    pub(super) fn new(settings: &Settings, timing: &Timing, registry: &Arc<Registry>) -> Connection {
+    pub(super) fn new(
+        settings: &Settings,
+        timing: &Timing,
+        registry: &Arc<Registry>,
+    ) -> Connection {
         Connection {
             origin: settings.origin.clone(),
             limiter: Limiter::new(settings.qps, settings.burst, settings.max_inflight),
@@ -81,12 +85,15 @@ impl Connection {
     }
 
     async fn send(&self, live: &Live, path: &str) -> Result<Response<Body>, Failure> {
-        let request = Request::get(path).header(http::header::ACCEPT, "application/json").body(Body::empty());
+        let request =
+            Request::get(path).header(http::header::ACCEPT, "application/json").body(Body::empty());
         let request = request.map_err(|error| Failure::Configuration(error.to_string()))?;
         match timeout(self.answer, live.client.send(request)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(kube::Error::Auth(error))) => Err(Failure::Configuration(with_causes(&error))),
-            Ok(Err(kube::Error::Service(error))) => Err(Failure::Connect(with_causes(error.as_ref()))),
+            Ok(Err(kube::Error::Service(error))) => {
+                Err(Failure::Connect(with_causes(error.as_ref())))
+            }
             Ok(Err(error)) => Err(Failure::Connect(with_causes(&error))),
             Err(_) => Err(Failure::Stalled(self.answer)),
         }
@@ -100,12 +107,16 @@ impl Connection {
         let origin = self.origin.clone();
         // Reads files, and may run the program that a kubeconfig names for credentials.
         let made = tokio::task::spawn_blocking(move || {
-            let config = client_config(&origin).map_err(|error| Failure::Configuration(error.to_string()))?;
+            let config = client_config(&origin)
+                .map_err(|error| Failure::Configuration(error.to_string()))?;
             let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
             let client = kube::Client::try_from(config);
-            client.map(|client| (client, host)).map_err(|error| Failure::Configuration(with_causes(&error)))
+            client
+                .map(|client| (client, host))
+                .map_err(|error| Failure::Configuration(with_causes(&error)))
         });
-        let (client, host) = made.await.map_err(|error| Failure::Configuration(error.to_string()))??;
+        let (client, host) =
+            made.await.map_err(|error| Failure::Configuration(error.to_string()))??;
         let metrics = Arc::new(RequestMetrics::new(Arc::clone(&self.registry), &host));
         Ok(live.insert(Live { client, metrics, made: Instant::now() }).clone())
     }
@@ -130,9 +141,14 @@ async fn complaint(answer: Response<Body>) -> Failure {
     if status == http::StatusCode::GONE {
         return Failure::Expired;
     }
-    let body = timeout(COMPLAINT_TIME, http_body_util::Limited::new(answer.into_body(), MAX_COMPLAINT).collect()).await;
+    let body = timeout(
+        COMPLAINT_TIME,
+        http_body_util::Limited::new(answer.into_body(), MAX_COMPLAINT).collect(),
+    )
+    .await;
     let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
-    let message = serde_json::from_slice(&body).map(|status: Status| status.message).unwrap_or_default();
+    let message =
+        serde_json::from_slice(&body).map(|status: Status| status.message).unwrap_or_default();
     let separator = if message.is_empty() { "" } else { ": " };
     Failure::Status(status.as_u16(), format!("{status}{separator}{message}"))
 }

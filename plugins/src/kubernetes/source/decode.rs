@@ -38,7 +38,10 @@ pub(super) enum Meaning {
 }
 
 /// Reads one object of a kind.
-pub(super) fn decode<'de, D: Deserializer<'de>>(resource: Resource, input: D) -> Result<Decoded, D::Error> {
+pub(super) fn decode<'de, D: Deserializer<'de>>(
+    resource: Resource,
+    input: D,
+) -> Result<Decoded, D::Error> {
     Ok(match resource {
         Resource::Services => RawService::deserialize(input)?.cut(),
         Resource::EndpointSlices => RawSlice::deserialize(input)?.cut(),
@@ -119,12 +122,15 @@ impl RawService {
         let addresses = spec.cluster_ips.filter(|list| !list.is_empty());
         let addresses = addresses.unwrap_or_else(|| spec.cluster_ip.into_iter().collect());
         let kind = match (spec.kind.as_deref(), addresses.first()) {
-            (Some("ExternalName"), _) => ServiceKind::ExternalName(spec.external_name.unwrap_or_default()),
+            (Some("ExternalName"), _) => {
+                ServiceKind::ExternalName(spec.external_name.unwrap_or_default())
+            }
             (_, Some(ClusterIp::None)) => ServiceKind::Headless,
             _ => ServiceKind::ClusterIp(addresses.iter().filter_map(ClusterIp::address).collect()),
         };
         let ports = cut_ports(spec.ports);
-        self.metadata.cut(|key| Meaning::Present(Change::Service(Service { key: key.clone(), kind, ports })))
+        self.metadata
+            .cut(|key| Meaning::Present(Change::Service(Service { key: key.clone(), kind, ports })))
     }
 }
 
@@ -161,11 +167,13 @@ const MAX_LABEL: usize = 63;
 impl RawSlice {
     fn cut(mut self) -> Decoded {
         let service = self.metadata.labels.take().and_then(|labels| labels.service);
-        let last_change = self.metadata.annotations.take().and_then(|annotations| annotations.last_change?.0);
+        let last_change =
+            self.metadata.annotations.take().and_then(|annotations| annotations.last_change?.0);
         let ready = |endpoint: &RawEndpoint| {
             endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
         };
-        let endpoints = self.endpoints.into_iter().flatten().filter(ready).map(RawEndpoint::cut).collect();
+        let endpoints =
+            self.endpoints.into_iter().flatten().filter(ready).map(RawEndpoint::cut).collect();
         let ports = cut_ports(self.ports);
         self.metadata.cut(|key| {
             Meaning::Present(Change::Slice(EndpointSlice {
@@ -182,9 +190,18 @@ impl RawSlice {
 impl RawEndpoint {
     fn cut(self) -> Endpoint {
         Endpoint {
-            addresses: self.addresses.into_iter().flatten().filter_map(|address| address.0).collect(),
+            addresses: self
+                .addresses
+                .into_iter()
+                .flatten()
+                .filter_map(|address| address.0)
+                .collect(),
             hostname: self.hostname.unwrap_or_default(),
-            pod_name: self.target_ref.map(|target| target.name).filter(|name| name.len() <= MAX_LABEL).unwrap_or_default(),
+            pod_name: self
+                .target_ref
+                .map(|target| target.name)
+                .filter(|name| name.len() <= MAX_LABEL)
+                .unwrap_or_default(),
         }
     }
 }
@@ -200,7 +217,10 @@ struct RawPort {
 fn cut_ports(ports: Option<Vec<RawPort>>) -> Vec<Port> {
     let cut = |port: RawPort| Port {
         name: port.name.unwrap_or_default(),
-        protocol: port.protocol.filter(|name| !name.is_empty()).map_or_else(|| "tcp".to_owned(), |name| name.to_ascii_lowercase()),
+        protocol: port
+            .protocol
+            .filter(|name| !name.is_empty())
+            .map_or_else(|| "tcp".to_owned(), |name| name.to_ascii_lowercase()),
         port: port.port.and_then(|number| u16::try_from(number).ok()),
     };
     ports.into_iter().flatten().map(cut).collect()
@@ -235,7 +255,8 @@ impl RawPod {
     fn cut(self) -> Decoded {
         let terminating = self.metadata.deletion_timestamp.is_some();
         // The watch asks for the other phases only; a manifest can have any.
-        let ended = matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed" | "Unknown"));
+        let ended =
+            matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed" | "Unknown"));
         let address = self.status.address.and_then(|address| address.0);
         self.metadata.cut(|key| match address {
             _ if ended => Meaning::Nameless,

@@ -68,7 +68,13 @@ impl Failure {
 
     /// Whether credentials and certificates should be read again before the next try.
     pub(super) fn wants_new_client(&self) -> bool {
-        matches!(self, Failure::Configuration(_) | Failure::Connect(_) | Failure::Status(401, _) | Failure::Stalled(_))
+        matches!(
+            self,
+            Failure::Configuration(_)
+                | Failure::Connect(_)
+                | Failure::Status(401, _)
+                | Failure::Stalled(_)
+        )
     }
 
     /// Whether it belongs to the ordinary life of a watch, so that nobody needs to be told as long as the next try works.
@@ -84,10 +90,14 @@ impl fmt::Display for Failure {
             Failure::Connect(text) => write!(f, "request failed: {text}"),
             Failure::Status(_, text) => f.write_str(text),
             Failure::Expired => f.write_str("410 Gone: the version asked for is too old"),
-            Failure::Stalled(time) => write!(f, "nothing from the API server for {} s", time.as_secs_f32()),
+            Failure::Stalled(time) => {
+                write!(f, "nothing from the API server for {} s", time.as_secs_f32())
+            }
             Failure::Cut(text) => write!(f, "connection lost: {text}"),
             Failure::Malformed(text) => write!(f, "unexpected answer: {text}"),
-            Failure::WentBack { from, to } => write!(f, "the API server went back from version {from} to {to}"),
+            Failure::WentBack { from, to } => {
+                write!(f, "the API server went back from version {from} to {to}")
+            }
         }
     }
 }

@@ -23,7 +23,12 @@ pub(super) struct Feed<S> {
 }
 
 impl<S: Sink> Feed<S> {
-    pub(super) fn new(resource: Resource, sink: Arc<S>, state: Arc<SourceState>, registry: &Registry) -> Feed<S> {
+    pub(super) fn new(
+        resource: Resource,
+        sink: Arc<S>,
+        state: Arc<SourceState>,
+        registry: &Registry,
+    ) -> Feed<S> {
         let metrics = WatchMetrics::new(registry, resource, state.origin());
         Feed { resource, known: Known::new(resource), sink, state, metrics }
     }
@@ -72,7 +77,11 @@ impl<S: Sink> Feed<S> {
         if let Some(state) = self.state().filter(|state| !state.synced()) {
             state.set_synced();
             self.sink.synced(self.resource);
-            tracing::info!("plugin/kubernetes: {}: {} objects read", name(self.resource), self.known.len());
+            tracing::info!(
+                "plugin/kubernetes: {}: {} objects read",
+                name(self.resource),
+                self.known.len()
+            );
         }
     }
 
@@ -97,14 +106,21 @@ impl<S: Sink> Feed<S> {
     /// Reading works. Logged when it did not before.
     pub(super) fn works(&self) {
         if let Some(time) = self.state().and_then(ResourceState::works) {
-            tracing::info!("plugin/kubernetes: {}: works again after {}s", name(self.resource), time.as_secs());
+            tracing::info!(
+                "plugin/kubernetes: {}: works again after {}s",
+                name(self.resource),
+                time.as_secs()
+            );
         }
     }
 
     /// A panic of the sink costs one change of one object, not all that come after it.
     fn apply(&self, change: Change) {
         if catch_unwind(AssertUnwindSafe(|| self.sink.apply(change))).is_err() {
-            tracing::error!("plugin/kubernetes: {}: a change could not be applied", name(self.resource));
+            tracing::error!(
+                "plugin/kubernetes: {}: a change could not be applied",
+                name(self.resource)
+            );
         }
     }
 

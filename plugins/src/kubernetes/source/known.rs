@@ -32,7 +32,13 @@ struct Entry {
 
 impl Known {
     pub(super) fn new(resource: Resource) -> Known {
-        Known { resource, objects: HashMap::default(), hasher: RandomState::default(), list: 0, text: String::new() }
+        Known {
+            resource,
+            objects: HashMap::default(),
+            hasher: RandomState::default(),
+            list: 0,
+            text: String::new(),
+        }
     }
 
     /// How many objects there are.

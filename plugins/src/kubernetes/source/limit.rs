@@ -27,7 +27,8 @@ struct Bucket {
 impl Limiter {
     pub(super) fn new(qps: f32, burst: u32, max_inflight: u32) -> Limiter {
         let burst = f64::from(if burst == 0 { DEFAULT_BURST } else { burst });
-        let bucket = || Bucket { per_second: f64::from(qps), burst, tokens: burst, filled: Instant::now() };
+        let bucket =
+            || Bucket { per_second: f64::from(qps), burst, tokens: burst, filled: Instant::now() };
         Limiter {
             rate: (qps > 0.0).then(|| Mutex::new(bucket())),
             inflight: (max_inflight > 0).then(|| Semaphore::new(max_inflight as usize)),
@@ -54,6 +55,7 @@ impl Bucket {
         let gained = now.saturating_duration_since(self.filled).as_secs_f64() * self.per_second;
         self.tokens = (self.tokens + gained).min(self.burst) - 1.0;
         self.filled = now;
-        Duration::try_from_secs_f64((-self.tokens / self.per_second).max(0.0)).unwrap_or(Duration::ZERO)
+        Duration::try_from_secs_f64((-self.tokens / self.per_second).max(0.0))
+            .unwrap_or(Duration::ZERO)
     }
 }

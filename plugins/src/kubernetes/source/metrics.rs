@@ -56,7 +56,9 @@ impl RequestMetrics {
         let code = code.map_or_else(|| "<error>".to_owned(), |code| code.to_string());
         let labels = [("code", code.as_str()), ("method", METHOD), ("host", self.host.as_str())];
         let help = "Number of HTTP requests, partitioned by status code, method, and host.";
-        self.registry.counter("coredns_kubernetes_rest_client_requests_total", help, &labels).add(1);
+        self.registry
+            .counter("coredns_kubernetes_rest_client_requests_total", help, &labels)
+            .add(1);
     }
 }
 
@@ -104,8 +106,11 @@ pub(super) fn register_state(registry: &Registry, state: &Arc<SourceState>) {
     for resource in state.resources() {
         let labels = [("resource", name(resource.resource())), ("origin", state.origin())];
         let value = |read: fn(&ResourceState) -> f64| {
-            let (state, resource): (Weak<SourceState>, _) = (Arc::downgrade(state), resource.resource());
-            move || state.upgrade().and_then(|state| state.of(resource).map(read)).unwrap_or(f64::NAN)
+            let (state, resource): (Weak<SourceState>, _) =
+                (Arc::downgrade(state), resource.resource());
+            move || {
+                state.upgrade().and_then(|state| state.of(resource).map(read)).unwrap_or(f64::NAN)
+            }
         };
         registry.computed(
             "periplus_kubernetes_watch_age_seconds",

@@ -160,6 +160,8 @@ pub(crate) struct Timing {
     /// The server sends a bookmark shortly before it ends a watch, whatever else happens, so that this is also the
     /// time in which a dead connection is noticed. A watch that goes on from a bookmark costs the server next to nothing.
     pub(crate) watch: Duration,
+    /// The same for the first watch after a failure. The bookmark comes two seconds before its end.
+    pub(crate) trial: Duration,
     /// How much later than asked for the end of a watch may come.
     pub(crate) watch_grace: Duration,
     /// The first wait after a failure.
@@ -176,6 +178,7 @@ impl Default for Timing {
             answer: Duration::from_secs(30),
             list_silence: Duration::from_secs(20),
             watch: Duration::from_secs(40),
+            trial: Duration::from_secs(5),
             watch_grace: Duration::from_secs(5),
             backoff: Duration::from_millis(200),
             backoff_most: Duration::from_secs(15),
@@ -192,9 +195,17 @@ impl Timing {
 }
 
 /// Registers the tasks that read the objects. They start with the instance and end with it.
-pub fn spawn<S: Sink>(settings: Settings, sink: Arc<S>, instance: &mut Instance) -> Arc<SourceState> {
+pub fn spawn<S: Sink>(
+    settings: Settings,
+    sink: Arc<S>,
+    instance: &mut Instance,
+) -> Arc<SourceState> {
     let timing = Timing::default();
-    let state = Arc::new(SourceState::new(origin_label(&settings.origin), &settings.resources(), timing.stale_after()));
+    let state = Arc::new(SourceState::new(
+        origin_label(&settings.origin),
+        &settings.resources(),
+        timing.stale_after(),
+    ));
     let (registry, shared) = (Arc::clone(&instance.metrics), Arc::clone(&state));
     instance.spawn("kubernetes", move |stop| run(settings, timing, sink, shared, registry, stop));
     state
@@ -222,7 +233,9 @@ pub(crate) async fn run<S: Sink>(
             for resource in settings.resources() {
                 let selector = settings.selector(resource);
                 let connection = Arc::clone(&connection);
-                tasks.spawn(Reflector::new(feed(resource), connection, selector, timing.clone()).run());
+                tasks.spawn(
+                    Reflector::new(feed(resource), connection, selector, timing.clone()).run(),
+                );
             }
         }
     }

@@ -1,19 +1,21 @@
 //! Follows one kind of object on the API server: list, watch, and again from where that ended.
 //!
 //! ```text
-//!  start -> List(Any) ------ complete ------> Watch(version) <---------------------------.
-//!             ^ failed                           | ended, or a bookmark came: go on ------|
-//!             '- again                           | failed, or ended without a bookmark    |
-//!                                                v                                        |
-//!                                             Probe(version): at which version are you? --'
-//!                                                | older than ours
-//!           410 Gone: List(AtLeast) <- Watch     v
-//!             '- failed ------------------> List(Latest)
+//!  start -> List(Any) -- read ---> Watch(version) <-------------------------------------.
+//!             ^ failed                |  \____ ended, after a bookmark at least: again ---|
+//!             '- again                | failed, or ended without a bookmark              |
+//!                                     v                                                  |
+//!                                Probe(version): at which version are you? -- not older -'
+//!                                     | older than ours
+//!   410 Gone: List(AtLeast)           v
+//!                 '- failed -----> List(Latest)
 //! ```
 //!
-//! A server that was restored from a backup is *behind* what we have seen. It would send nothing for a watch from our version until it
-//! has caught up, without an error; bookmarks do not come either. That is what the probe is for, and why it asks whenever something
-//! was odd.
+//! A server that was restored from a backup is *behind* what we have seen. It sends nothing for a watch from our version until it has
+//! caught up, neither an error nor a bookmark. That is what the probe is for, and why it asks whenever something was odd.
+//!
+//! The server sends a bookmark shortly before it ends a watch as asked. The first watch after a failure is a short one, so that its
+//! bookmark soon says that the data is current again.
 
 use std::cmp::Ordering;
 use std::fmt::Write as _;
@@ -56,8 +58,18 @@ pub(super) struct Reflector<S> {
 /// What to do next.
 enum Step {
     List(From),
-    Probe(String),
-    Watch(String),
+    /// From this version; the watch that comes after it is of this length.
+    Probe(String, Length),
+    Watch(String, Length),
+}
+
+/// How long a watch is asked to last.
+#[derive(Clone, Copy)]
+enum Length {
+    /// Long enough for a bookmark.
+    Trial,
+    /// As long as it takes to notice a dead connection in time.
+    Usual,
 }
 
 /// How new a list has to be.
@@ -79,7 +91,12 @@ enum Pages {
 }
 
 impl<S: Sink> Reflector<S> {
-    pub(super) fn new(feed: Feed<S>, connection: Arc<Connection>, selector: Option<&str>, timing: Timing) -> Reflector<S> {
+    pub(super) fn new(
+        feed: Feed<S>,
+        connection: Arc<Connection>,
+        selector: Option<&str>,
+        timing: Timing,
+    ) -> Reflector<S> {
         let base = base(feed.resource(), selector);
         Reflector { feed, connection, base, timing }
     }
@@ -91,15 +108,17 @@ impl<S: Sink> Reflector<S> {
         loop {
             let (next, failure) = match step {
                 Step::List(from) => match self.list(&from).await {
-                    Ok(version) => (Step::Watch(version), None),
+                    Ok(version) => (Step::Watch(version, Length::Usual), None),
                     Err(failure) => (Step::List(after_failed_list(from, &failure)), Some(failure)),
                 },
-                Step::Probe(version) => match self.probe(&version).await {
-                    Ok(()) => (Step::Watch(version), None),
-                    Err(failure @ Failure::WentBack { .. }) => (Step::List(From::Latest(Pages::Small)), Some(failure)),
-                    Err(failure) => (Step::Probe(version), Some(failure)),
+                Step::Probe(version, length) => match self.probe(&version).await {
+                    Ok(()) => (Step::Watch(version, length), None),
+                    Err(failure @ Failure::WentBack { .. }) => {
+                        (Step::List(From::Latest(Pages::Small)), Some(failure))
+                    }
+                    Err(failure) => (Step::Probe(version, Length::Trial), Some(failure)),
                 },
-                Step::Watch(version) => self.watch(version, &mut backoff).await,
+                Step::Watch(version, length) => self.watch(version, length, &mut backoff).await,
             };
             step = next;
             if let Some(failure) = failure {
@@ -119,7 +138,10 @@ impl<S: Sink> Reflector<S> {
             let mut parameters = match from {
                 From::Any => vec![("resourceVersion", "0")],
                 From::AtLeast(version) => {
-                    vec![("resourceVersion", version.as_str()), ("resourceVersionMatch", "NotOlderThan")]
+                    vec![
+                        ("resourceVersion", version.as_str()),
+                        ("resourceVersionMatch", "NotOlderThan"),
+                    ]
                 }
                 From::Latest(Pages::Small) => vec![("limit", limit.as_str())],
                 From::Latest(Pages::One) => Vec::new(),
@@ -147,11 +169,15 @@ impl<S: Sink> Reflector<S> {
         while let Some(chunk) = chunk(&mut body, self.timing.list_silence).await? {
             scanner.push(&chunk, |piece| {
                 match piece {
-                    Piece::Metadata(text) => metadata = Some(serde_json::from_slice(text).map_err(malformed)?),
-                    Piece::Item(text) => match decode(resource, &mut serde_json::Deserializer::from_slice(text)) {
-                        Ok(decoded) => self.feed.seen(decoded),
-                        Err(error) => passed_over(resource, &error),
-                    },
+                    Piece::Metadata(text) => {
+                        metadata = Some(serde_json::from_slice(text).map_err(malformed)?)
+                    }
+                    Piece::Item(text) => {
+                        match decode(resource, &mut serde_json::Deserializer::from_slice(text)) {
+                            Ok(decoded) => self.feed.seen(decoded),
+                            Err(error) => passed_over(resource, &error),
+                        }
+                    }
                 }
                 Ok::<_, Failure>(())
             })?;
@@ -190,10 +216,19 @@ impl<S: Sink> Reflector<S> {
     }
 
     /// Reads events until the watch ends. Returns what to do next, and what went wrong.
-    async fn watch(&mut self, version: String, backoff: &mut Backoff) -> (Step, Option<Failure>) {
+    async fn watch(
+        &mut self,
+        version: String,
+        length: Length,
+        backoff: &mut Backoff,
+    ) -> (Step, Option<Failure>) {
+        let time = match length {
+            Length::Trial => self.timing.trial,
+            Length::Usual => self.timing.watch.mul_f64(1.0 + 0.25 * fastrand::f64()),
+        };
         let started = Instant::now();
         let mut watch = Watch { version, heard: None };
-        let result = self.events(&mut watch).await;
+        let result = self.events(&mut watch, time).await;
         let Watch { version, heard } = watch;
         if heard.is_some() {
             backoff.reset();
@@ -201,25 +236,33 @@ impl<S: Sink> Reflector<S> {
         match result {
             Ok(()) => {
                 // Against a server that ends its watches at once.
-                if started.elapsed() < self.timing.backoff_most {
+                if started.elapsed() < time / 2 {
                     sleep(backoff.next()).await;
                 }
-                // The ordinary end of a watch comes after a bookmark at least.
-                (if heard.is_some() { Step::Watch(version) } else { Step::Probe(version) }, None)
+                let usual = Length::Usual;
+                (
+                    if heard.is_some() {
+                        Step::Watch(version, usual)
+                    } else {
+                        Step::Probe(version, usual)
+                    },
+                    None,
+                )
             }
             Err(Failure::Expired) => (Step::List(From::AtLeast(version)), Some(Failure::Expired)),
-            Err(failure @ Failure::WentBack { .. }) => (Step::List(From::Latest(Pages::Small)), Some(failure)),
+            Err(failure @ Failure::WentBack { .. }) => {
+                (Step::List(From::Latest(Pages::Small)), Some(failure))
+            }
             Err(failure) => {
                 if matches!(failure, Failure::Stalled(_)) {
                     self.connection.distrust().await;
                 }
-                (Step::Probe(version), Some(failure))
+                (Step::Probe(version, Length::Trial), Some(failure))
             }
         }
     }
 
-    async fn events(&mut self, watch: &mut Watch) -> Result<(), Failure> {
-        let time = self.timing.watch.mul_f64(1.0 + 0.25 * fastrand::f64());
+    async fn events(&mut self, watch: &mut Watch, time: Duration) -> Result<(), Failure> {
         // The server counts in whole seconds.
         let seconds = time.as_secs_f64().ceil();
         let parameters = [
@@ -234,11 +277,14 @@ impl<S: Sink> Reflector<S> {
         let time = Duration::from_secs_f64(seconds) + self.timing.watch_grace;
         let end = Instant::now() + time;
         loop {
-            let chunk = match chunk(&mut body, end.saturating_duration_since(Instant::now())).await {
+            let chunk = match chunk(&mut body, end.saturating_duration_since(Instant::now())).await
+            {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => return Ok(()),
                 // A server that sends, but does not end the watch: it is ended from here.
-                Err(Failure::Stalled(_)) if watch.heard.is_some_and(|heard| end - heard < self.timing.watch) => {
+                Err(Failure::Stalled(_))
+                    if watch.heard.is_some_and(|heard| end - heard < self.timing.watch) =>
+                {
                     return Ok(());
                 }
                 Err(Failure::Stalled(_)) => return Err(Failure::Stalled(time)),

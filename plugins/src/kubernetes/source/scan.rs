@@ -78,7 +78,7 @@ impl ListScanner {
                         self.word.1 = at;
                     }
                     b'\\' => self.string = InString::Escaped,
-                    _ => {}
+                    _ => self.skip_text(),
                 },
                 InString::Escaped => self.string = InString::Yes,
                 InString::No => match byte {
@@ -100,12 +100,21 @@ impl ListScanner {
                     }
                     b'{' | b'[' => self.open(byte, at)?,
                     b'}' | b']' => self.close(at, &mut found)?,
-                    _ if self.depth == 0 && !byte.is_ascii_whitespace() => return Err(ScanError::NotAList.into()),
+                    _ if self.depth == 0 && !byte.is_ascii_whitespace() => {
+                        return Err(ScanError::NotAList.into());
+                    }
                     _ => {}
                 },
             }
         }
         self.forget_what_is_used()
+    }
+
+    /// Most of a list is text in strings, and most of that is plain.
+    fn skip_text(&mut self) {
+        let rest = &self.buffer[self.position..];
+        let plain = rest.iter().position(|&byte| byte == b'"' || byte == b'\\');
+        self.position += plain.unwrap_or(rest.len());
     }
 
     /// Whether the list came to its end.

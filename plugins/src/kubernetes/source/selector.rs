@@ -43,7 +43,8 @@ impl fmt::Display for SelectorError {
 }
 
 const OPERATORS: &str = "one of =, ==, !=, in, notin";
-const KEY: &str = "a label key: letters, digits, '-', '_', '.', with an optional 'domain/' before it";
+const KEY: &str =
+    "a label key: letters, digits, '-', '_', '.', with an optional 'domain/' before it";
 const VALUE: &str = "a label value: at most 63 letters, digits, '-', '_', '.'";
 
 impl Selector {
@@ -123,7 +124,10 @@ impl<'a> Words<'a> {
     fn key(&mut self) -> Result<String, SelectorError> {
         let key = self.next();
         let (domain, name) = key.rsplit_once('/').unwrap_or(("", key));
-        let valid = !name.is_empty() && is_value(name) && domain.len() <= 253 && domain.chars().all(is_label_character);
+        let valid = !name.is_empty()
+            && is_value(name)
+            && domain.len() <= 253
+            && domain.chars().all(is_label_character);
         if valid { Ok(key.to_owned()) } else { Err(wrong(key, KEY)) }
     }
 
@@ -158,7 +162,10 @@ impl<'a> Words<'a> {
 
 fn is_value(text: &str) -> bool {
     let ends = |edge: Option<char>| edge.is_none_or(|character| character.is_ascii_alphanumeric());
-    text.len() <= 63 && text.chars().all(is_label_character) && ends(text.chars().next()) && ends(text.chars().last())
+    text.len() <= 63
+        && text.chars().all(is_label_character)
+        && ends(text.chars().next())
+        && ends(text.chars().last())
 }
 
 fn is_label_character(character: char) -> bool {

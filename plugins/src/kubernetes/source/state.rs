@@ -16,9 +16,17 @@ pub struct SourceState {
 }
 
 impl SourceState {
-    pub(super) fn new(origin: String, resources: &[Resource], stale_after: Duration) -> SourceState {
+    pub(super) fn new(
+        origin: String,
+        resources: &[Resource],
+        stale_after: Duration,
+    ) -> SourceState {
         let resource = |&resource| ResourceState::new(resource, stale_after);
-        SourceState { origin, resources: resources.iter().map(resource).collect(), problems: Mutex::default() }
+        SourceState {
+            origin,
+            resources: resources.iter().map(resource).collect(),
+            problems: Mutex::default(),
+        }
     }
 
     /// Where the objects come from, in words: the metric label `origin`.
@@ -102,7 +110,9 @@ impl ResourceState {
         let name = name(self.resource);
         let missing = if self.synced() { "" } else { "not synced: " };
         match (self.failure(), self.age()) {
-            (Some((text, time)), _) => Some(format!("{name}: {missing}{text} (since {}s)", time.as_secs())),
+            (Some((text, time)), _) => {
+                Some(format!("{name}: {missing}{text} (since {}s)", time.as_secs()))
+            }
             (None, Some(age)) if age > self.stale_after => {
                 Some(format!("{name}: {missing}no event or bookmark for {}s", age.as_secs()))
             }

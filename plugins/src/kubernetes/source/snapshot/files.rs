@@ -40,7 +40,11 @@ pub(super) fn find(root: &Path) -> Result<BTreeMap<PathBuf, Stamp>, String> {
     Ok(found)
 }
 
-fn find_in(folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf, Stamp>) -> Result<(), String> {
+fn find_in(
+    folder: &Path,
+    depth: usize,
+    found: &mut BTreeMap<PathBuf, Stamp>,
+) -> Result<(), String> {
     let in_folder = |error: std::io::Error| format!("{}: {error}", folder.display());
     if depth > MAX_DEPTH {
         return Err(format!("{}: more than {MAX_DEPTH} folders deep", folder.display()));
@@ -67,5 +71,7 @@ fn find_in(folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf, Stamp>) ->
 }
 
 fn is_manifest(path: &Path) -> bool {
-    path.extension().and_then(|extension| extension.to_str()).is_some_and(|it| ["yaml", "yml", "json"].contains(&it))
+    path.extension()
+        .and_then(|extension| extension.to_str())
+        .is_some_and(|it| ["yaml", "yml", "json"].contains(&it))
 }

@@ -29,9 +29,15 @@ pub(super) struct Snapshot<S> {
 }
 
 impl<S: Sink> Snapshot<S> {
-    pub(super) fn new(path: PathBuf, settings: &Settings, timing: Timing, feeds: Vec<Feed<S>>) -> Snapshot<S> {
+    pub(super) fn new(
+        path: PathBuf,
+        settings: &Settings,
+        timing: Timing,
+        feeds: Vec<Feed<S>>,
+    ) -> Snapshot<S> {
         // `check` has refused selectors that cannot be read; what got here all the same selects everything.
-        let selector = |text: &Option<String>| text.as_deref().and_then(|text| Selector::parse(text).ok());
+        let selector =
+            |text: &Option<String>| text.as_deref().and_then(|text| Selector::parse(text).ok());
         let selectors = Selectors {
             objects: selector(&settings.labels),
             namespaces: selector(&settings.namespace_labels),
@@ -51,7 +57,11 @@ impl<S: Sink> Snapshot<S> {
             let (this, changed) = match look.await {
                 Ok(looked) => looked,
                 // Only if reading panicked, which leaves nothing to go on with.
-                Err(error) => return tracing::error!("plugin/kubernetes: snapshot is no longer watched: {error}"),
+                Err(error) => {
+                    return tracing::error!(
+                        "plugin/kubernetes: snapshot is no longer watched: {error}"
+                    );
+                }
             };
             self = this;
             if changed {
@@ -78,7 +88,9 @@ impl<S: Sink> Snapshot<S> {
                     }
                 }
             }
-            for object in objects().filter(|object| object.resource == resource && self.selectors.select(object)) {
+            for object in objects()
+                .filter(|object| object.resource == resource && self.selectors.select(object))
+            {
                 feed.seen_first(&object.decoded);
             }
             feed.list_ended();
@@ -98,7 +110,10 @@ impl<S: Sink> Snapshot<S> {
             tracing::error!("plugin/kubernetes: snapshot {problem}; what was read before stays");
         }
         if problems.is_empty() && !told.is_empty() {
-            tracing::info!("plugin/kubernetes: snapshot {}: all files can be read again", self.files.root.display());
+            tracing::info!(
+                "plugin/kubernetes: snapshot {}: all files can be read again",
+                self.files.root.display()
+            );
         }
         if let Some(feed) = self.feeds.first().filter(|_| problems != *told) {
             feed.source().set_problems(&problems);
@@ -212,7 +227,8 @@ impl Files {
 
     fn problems(&self) -> Vec<String> {
         let text = |path: &Path, problem: &String| format!("{}: {problem}", path.display());
-        let files = self.known.iter().filter_map(|(path, file)| Some(text(path, file.problem.as_ref()?)));
+        let files =
+            self.known.iter().filter_map(|(path, file)| Some(text(path, file.problem.as_ref()?)));
         self.root_problem.clone().into_iter().chain(files).collect()
     }
 }

@@ -52,7 +52,11 @@ pub(super) fn read(path: &Path) -> Result<Vec<ManifestObject>, Problem> {
 /// Reads the objects of a text: JSON if it begins like that, otherwise YAML.
 pub(super) fn parse(text: &str) -> Result<Vec<ManifestObject>, Problem> {
     let mut objects = Vec::new();
-    if text.trim_start().starts_with('{') { read_json(text, &mut objects)? } else { read_yaml(text, &mut objects)? }
+    if text.trim_start().starts_with('{') {
+        read_json(text, &mut objects)?
+    } else {
+        read_yaml(text, &mut objects)?
+    }
     Ok(objects)
 }
 
@@ -66,13 +70,20 @@ fn read_json(text: &str, objects: &mut Vec<ManifestObject>) -> Result<(), Proble
     let line = |part: &str, error: &serde_json::Error| {
         // The error counts lines from where its part begins.
         let start = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
-        let before = text.as_bytes().get(..start).unwrap_or_default().iter().filter(|&&byte| byte == b'\n').count();
+        let before = text
+            .as_bytes()
+            .get(..start)
+            .unwrap_or_default()
+            .iter()
+            .filter(|&&byte| byte == b'\n')
+            .count();
         format!("line {}", before + error.line())
     };
     let fail = |part: &str, error: serde_json::Error| {
         let cause = error.to_string();
         // Its own idea of the line counts from there too.
-        let cause = cause.rsplit_once(" at line ").map_or(cause.as_str(), |(cause, _)| cause).to_owned();
+        let cause =
+            cause.rsplit_once(" at line ").map_or(cause.as_str(), |(cause, _)| cause).to_owned();
         Problem { place: line(part, &error), cause }
     };
     for document in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
@@ -96,7 +107,8 @@ fn read_json(text: &str, objects: &mut Vec<ManifestObject>) -> Result<(), Proble
 fn read_yaml(text: &str, objects: &mut Vec<ManifestObject>) -> Result<(), Problem> {
     for (number, document) in serde_norway::Deserializer::from_str(text).enumerate() {
         let place = format!("document {}", number + 1);
-        let fail = |error: serde_norway::Error| Problem { place: place.clone(), cause: error.to_string() };
+        let fail =
+            |error: serde_norway::Error| Problem { place: place.clone(), cause: error.to_string() };
         let document = Value::deserialize(document).map_err(fail)?;
         if document.is_null() {
             continue;
@@ -104,16 +116,24 @@ fn read_yaml(text: &str, objects: &mut Vec<ManifestObject>) -> Result<(), Proble
         let head = Head::deserialize(&document).map_err(fail)?;
         let Some(item_head) = head.of_items() else {
             let kind = head.kind.clone();
-            objects.extend(object(&document, head).map_err(|error| in_object(&place, &kind, &document, &error))?);
+            objects.extend(
+                object(&document, head)
+                    .map_err(|error| in_object(&place, &kind, &document, &error))?,
+            );
             continue;
         };
         let items = document.get("items").and_then(Value::as_sequence).into_iter().flatten();
         for (number, item) in items.enumerate() {
             let place = format!("{place}, item {}", number + 1);
-            let fail = |error: serde_norway::Error| Problem { place: place.clone(), cause: error.to_string() };
+            let fail = |error: serde_norway::Error| Problem {
+                place: place.clone(),
+                cause: error.to_string(),
+            };
             let head = Head::deserialize(item).map_err(fail)?.or(&item_head);
             let kind = head.kind.clone();
-            objects.extend(object(item, head).map_err(|error| in_object(&place, &kind, item, &error))?);
+            objects.extend(
+                object(item, head).map_err(|error| in_object(&place, &kind, item, &error))?,
+            );
         }
     }
     Ok(())
@@ -121,7 +141,8 @@ fn read_yaml(text: &str, objects: &mut Vec<ManifestObject>) -> Result<(), Proble
 
 /// A tree has no lines any more; kind and name lead to the place.
 fn in_object(place: &str, kind: &str, object: &Value, error: &serde_norway::Error) -> Problem {
-    let name = object.get("metadata").and_then(|metadata| metadata.get("name")).and_then(Value::as_str);
+    let name =
+        object.get("metadata").and_then(|metadata| metadata.get("name")).and_then(Value::as_str);
     let name = name.map(|name| format!(" {name:?}")).unwrap_or_default();
     Problem { place: format!("{place} ({kind}{name})"), cause: error.to_string() }
 }

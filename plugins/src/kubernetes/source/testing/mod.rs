@@ -144,7 +144,9 @@ impl TestApiServer {
         self.change(|state| {
             let stored = &mut state.stored;
             stored.version += 1;
-            if let Some(mut object) = stored.objects.remove(&(collection.to_owned(), key.to_owned())) {
+            if let Some(mut object) =
+                stored.objects.remove(&(collection.to_owned(), key.to_owned()))
+            {
                 object["metadata"]["resourceVersion"] = json!(stored.version.to_string());
                 stored.event(collection, "DELETED", object);
             }
@@ -239,7 +241,8 @@ impl Shared {
 
 impl Stored {
     fn event(&mut self, collection: &str, kind: &'static str, object: Value) {
-        let event = Event { version: self.version, collection: collection.to_owned(), kind, object };
+        let event =
+            Event { version: self.version, collection: collection.to_owned(), kind, object };
         self.events.push(event);
     }
 }

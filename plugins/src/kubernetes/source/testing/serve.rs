@@ -33,23 +33,36 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         connections.spawn(async move {
             let service = service_fn(move |request| answer(request, Arc::clone(&shared)));
             // An error is a connection that ended, which is what some tests want.
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }
 
 async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answer, Infallible> {
     let url = request.uri().to_string();
-    let query: BTreeMap<String, String> = pairs(request.uri().query().unwrap_or_default()).collect();
+    let query: BTreeMap<String, String> =
+        pairs(request.uri().query().unwrap_or_default()).collect();
     let collection = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
     let verb = Verb::of(&url);
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let header = |name| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned()
+    };
     let (fault, allowed) = {
         let mut state = shared.lock();
         state.requests.push(url);
         state.agents.push(header("user-agent"));
         let wanted = state.token.as_ref().map(|token| format!("Bearer {token}"));
-        (state.take_fault(verb, &collection), wanted.is_none() || wanted == Some(header("authorization")))
+        (
+            state.take_fault(verb, &collection),
+            wanted.is_none() || wanted == Some(header("authorization")),
+        )
     };
     if !allowed {
         return Ok(status(401, "Unauthorized"));
@@ -63,7 +76,9 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
         Some(Fault::Status(code)) => status(code, &format!("{collection} is refused by the test")),
         Some(Fault::NoAnswer) => std::future::pending().await,
         Some(Fault::Silence) => streamed(stream::pending()),
-        Some(Fault::Garbage) => streamed(stream::iter([Ok(Bytes::from_static(b"<html>\n<p>Sign in</p>\n"))])),
+        Some(Fault::Garbage) => {
+            streamed(stream::iter([Ok(Bytes::from_static(b"<html>\n<p>Sign in</p>\n"))]))
+        }
         Some(Fault::GoneEvent) => {
             let event = json!({"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old"}});
             streamed(stream::iter([Ok(Bytes::from(format!("{event}\n")))]))
@@ -83,7 +98,11 @@ fn list(shared: &Shared, collection: &str, query: &BTreeMap<String, String>) -> 
     let asked = query.get("limit").and_then(|text| text.parse().ok());
     // As on the real server: what comes from the watch cache is not divided.
     let from_cache = query.contains_key("resourceVersion");
-    let limit = if from_cache { usize::MAX } else { asked.unwrap_or(usize::MAX).min(state.page.unwrap_or(usize::MAX)) };
+    let limit = if from_cache {
+        usize::MAX
+    } else {
+        asked.unwrap_or(usize::MAX).min(state.page.unwrap_or(usize::MAX))
+    };
     let page: Vec<_> = found.by_ref().take(limit).collect();
     let mut metadata = json!({"resourceVersion": stored.version.to_string()});
     if found.next().is_some()
@@ -92,9 +111,13 @@ fn list(shared: &Shared, collection: &str, query: &BTreeMap<String, String>) -> 
         metadata["continue"] = json!(key);
     }
     let items: Vec<&Value> = page.into_iter().map(|(_, object)| object).collect();
-    let text = format!(r#"{{"kind":"List","apiVersion":"v1","metadata":{metadata},"items":{}}}"#, json!(items));
+    let text = format!(
+        r#"{{"kind":"List","apiVersion":"v1","metadata":{metadata},"items":{}}}"#,
+        json!(items)
+    );
     // In small parts, as a large list comes.
-    let parts: Vec<_> = text.as_bytes().chunks(1000).map(|part| Ok(Bytes::copy_from_slice(part))).collect();
+    let parts: Vec<_> =
+        text.as_bytes().chunks(1000).map(|part| Ok(Bytes::copy_from_slice(part))).collect();
     streamed(stream::iter(parts))
 }
 
@@ -113,7 +136,11 @@ fn watch(shared: Arc<Shared>, collection: String, query: &BTreeMap<String, Strin
             () = follow(shared, collection, query, version, Duration::from_secs(seconds), sender) => {}
         }
     });
-    let parts = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
+    let parts =
+        stream::unfold(
+            receiver,
+            |mut receiver| async move { Some((receiver.recv().await?, receiver)) },
+        );
     streamed(parts)
 }
 
@@ -156,7 +183,8 @@ async fn follow(
         let due = bookmark.is_some_and(|due| due <= Instant::now() || end <= Instant::now());
         if due && !black_hole && current >= version {
             let metadata = json!({"resourceVersion": current.to_string()});
-            let event = json!({"type": "BOOKMARK", "object": {"kind": "Object", "metadata": metadata}});
+            let event =
+                json!({"type": "BOOKMARK", "object": {"kind": "Object", "metadata": metadata}});
             let _ = sender.send(Ok(Bytes::from(format!("{event}\n")))).await;
             bookmark = every.map(|every| Instant::now() + every);
         }
@@ -188,7 +216,10 @@ fn selected(object: &Value, query: &BTreeMap<String, String>) -> bool {
         object["metadata"]["labels"][key] == value
     });
     let phase = object["status"]["phase"].as_str().unwrap_or("Running");
-    labels && query.get("fieldSelector").is_none_or(|selector| !selector.contains(&format!("status.phase!={phase}")))
+    labels
+        && query
+            .get("fieldSelector")
+            .is_none_or(|selector| !selector.contains(&format!("status.phase!={phase}")))
 }
 
 fn status(code: u16, message: &str) -> Answer {
@@ -201,7 +232,8 @@ fn status(code: u16, message: &str) -> Answer {
 fn shorten(answer: Answer, bytes: usize, broken: bool) -> Answer {
     let (parts, body) = answer.into_parts();
     assert!(!body.is_end_stream(), "a body to be shortened has something in it");
-    let frames = http_body_util::BodyStream::new(body).filter_map(|frame| async move { frame.ok()?.into_data().ok() });
+    let frames = http_body_util::BodyStream::new(body)
+        .filter_map(|frame| async move { frame.ok()?.into_data().ok() });
     // Later than the bytes, which would not be sent otherwise.
     let end = stream::iter(broken.then_some(())).then(|()| async {
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -12,7 +12,8 @@ fn key() -> ObjectKey {
 }
 
 fn read(resource: Resource, text: &str) -> Result<Decoded, String> {
-    decode(resource, &mut serde_json::Deserializer::from_str(text)).map_err(|error| error.to_string())
+    decode(resource, &mut serde_json::Deserializer::from_str(text))
+        .map_err(|error| error.to_string())
 }
 
 /// An object named `ns/one` with more in it.
@@ -33,11 +34,16 @@ fn port(name: &str, protocol: &str, port: Option<u16>) -> Port {
 #[test]
 fn services_keep_their_kind_and_ports() {
     let addresses = |list: &[&str]| {
-        ServiceKind::ClusterIp(list.iter().map(|text| text.parse().expect("the table has addresses")).collect())
+        ServiceKind::ClusterIp(
+            list.iter().map(|text| text.parse().expect("the table has addresses")).collect(),
+        )
     };
     let external = |name: &str| ServiceKind::ExternalName(name.to_owned());
     let cases = [
-        (json!({"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1", "fd00::1"]}), addresses(&["10.0.0.1", "fd00::1"])),
+        (
+            json!({"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1", "fd00::1"]}),
+            addresses(&["10.0.0.1", "fd00::1"]),
+        ),
         (json!({"type": "NodePort", "clusterIP": "10.0.0.1"}), addresses(&["10.0.0.1"])),
         (json!({"type": "LoadBalancer", "clusterIPs": ["fd00::1"]}), addresses(&["fd00::1"])),
         (json!({"clusterIP": "None", "clusterIPs": ["None"]}), ServiceKind::Headless),
@@ -46,7 +52,10 @@ fn services_keep_their_kind_and_ports() {
         // `clusterIPs` decides where both are there.
         (json!({"clusterIP": "None", "clusterIPs": ["10.0.0.1"]}), addresses(&["10.0.0.1"])),
         (json!({"type": "ExternalName", "externalName": "Example.ORG"}), external("Example.ORG")),
-        (json!({"type": "ExternalName", "externalName": "a.b", "clusterIP": "None"}), external("a.b")),
+        (
+            json!({"type": "ExternalName", "externalName": "a.b", "clusterIP": "None"}),
+            external("a.b"),
+        ),
         (json!({"type": "ExternalName"}), external("")),
         (json!({"type": "ClusterIP", "clusterIP": ""}), addresses(&[])),
         (json!({"clusterIPs": null, "clusterIP": null, "ports": null}), addresses(&[])),
@@ -76,12 +85,15 @@ fn ports_are_named_in_lower_case_protocols() {
         port("all", "tcp", None),
         port("", "tcp", None),
     ];
-    let Meaning::Present(Change::Service(service)) = meaning(Resource::Services, json!({"spec": {"ports": ports}}))
+    let Meaning::Present(Change::Service(service)) =
+        meaning(Resource::Services, json!({"spec": {"ports": ports}}))
     else {
         panic!("a Service is present");
     };
     assert_eq!(service.ports, expected);
-    let Meaning::Present(Change::Slice(slice)) = meaning(Resource::EndpointSlices, json!({"ports": ports})) else {
+    let Meaning::Present(Change::Slice(slice)) =
+        meaning(Resource::EndpointSlices, json!({"ports": ports}))
+    else {
         panic!("a slice is present");
     };
     assert_eq!(slice.ports, expected);
@@ -97,7 +109,10 @@ fn slices_keep_endpoints_that_are_ready_or_do_not_say() {
         other => panic!("not a slice: {other:?}"),
     };
     let endpoint = |addresses: &[&str], hostname: &str, pod_name: &str| Endpoint {
-        addresses: addresses.iter().map(|text| text.parse().expect("the table has addresses")).collect(),
+        addresses: addresses
+            .iter()
+            .map(|text| text.parse().expect("the table has addresses"))
+            .collect(),
         hostname: hostname.to_owned(),
         pod_name: pod_name.to_owned(),
     };
@@ -106,16 +121,46 @@ fn slices_keep_endpoints_that_are_ready_or_do_not_say() {
     let cases = [
         (json!(null), vec![]),
         (json!([]), vec![]),
-        (json!([{"addresses": ["10.0.0.1"], "conditions": {"ready": true}}]), vec![endpoint(&["10.0.0.1"], "", "")]),
-        (json!([{"addresses": ["10.0.0.1"], "conditions": {"ready": false, "serving": true}}]), vec![]),
-        (json!([{"addresses": ["10.0.0.1"], "conditions": {"ready": null}}]), vec![endpoint(&["10.0.0.1"], "", "")]),
-        (json!([{"addresses": ["10.0.0.1"], "conditions": {}}]), vec![endpoint(&["10.0.0.1"], "", "")]),
-        (json!([{"addresses": ["10.0.0.1"], "conditions": null}]), vec![endpoint(&["10.0.0.1"], "", "")]),
-        (json!([{"addresses": ["10.0.0.1", "10.0.0.2"]}]), vec![endpoint(&["10.0.0.1", "10.0.0.2"], "", "")]),
-        (json!([{"addresses": ["fd00::1"], "hostname": "h", "nodeName": "n", "zone": "z"}]), vec![endpoint(&["fd00::1"], "h", "")]),
-        (json!([{"addresses": ["10.0.0.1"], "targetRef": {"kind": "Pod", "name": "p-0"}}]), vec![endpoint(&["10.0.0.1"], "", "p-0")]),
-        (json!([{"addresses": ["10.0.0.1"], "targetRef": {"name": longest}}]), vec![endpoint(&["10.0.0.1"], "", &longest)]),
-        (json!([{"addresses": ["10.0.0.1"], "targetRef": {"name": long}}]), vec![endpoint(&["10.0.0.1"], "", "")]),
+        (
+            json!([{"addresses": ["10.0.0.1"], "conditions": {"ready": true}}]),
+            vec![endpoint(&["10.0.0.1"], "", "")],
+        ),
+        (
+            json!([{"addresses": ["10.0.0.1"], "conditions": {"ready": false, "serving": true}}]),
+            vec![],
+        ),
+        (
+            json!([{"addresses": ["10.0.0.1"], "conditions": {"ready": null}}]),
+            vec![endpoint(&["10.0.0.1"], "", "")],
+        ),
+        (
+            json!([{"addresses": ["10.0.0.1"], "conditions": {}}]),
+            vec![endpoint(&["10.0.0.1"], "", "")],
+        ),
+        (
+            json!([{"addresses": ["10.0.0.1"], "conditions": null}]),
+            vec![endpoint(&["10.0.0.1"], "", "")],
+        ),
+        (
+            json!([{"addresses": ["10.0.0.1", "10.0.0.2"]}]),
+            vec![endpoint(&["10.0.0.1", "10.0.0.2"], "", "")],
+        ),
+        (
+            json!([{"addresses": ["fd00::1"], "hostname": "h", "nodeName": "n", "zone": "z"}]),
+            vec![endpoint(&["fd00::1"], "h", "")],
+        ),
+        (
+            json!([{"addresses": ["10.0.0.1"], "targetRef": {"kind": "Pod", "name": "p-0"}}]),
+            vec![endpoint(&["10.0.0.1"], "", "p-0")],
+        ),
+        (
+            json!([{"addresses": ["10.0.0.1"], "targetRef": {"name": longest}}]),
+            vec![endpoint(&["10.0.0.1"], "", &longest)],
+        ),
+        (
+            json!([{"addresses": ["10.0.0.1"], "targetRef": {"name": long}}]),
+            vec![endpoint(&["10.0.0.1"], "", "")],
+        ),
         // addressType FQDN: nothing that A or AAAA could say.
         (json!([{"addresses": ["db.example.org"]}]), vec![endpoint(&[], "", "")]),
     ];
@@ -132,9 +177,21 @@ fn slices_name_their_service_and_when_they_changed() {
         (json!({"labels": null, "annotations": null}), None, None),
         (json!({"labels": {"app": "x"}, "annotations": {"other": "y"}}), None, None),
         (json!({"labels": {"kubernetes.io/service-name": "web"}}), Some("web"), None),
-        (json!({"annotations": {annotation: "2026-11-21T01:43:50Z"}}), None, Some(1_795_225_430_000_000_000)),
-        (json!({"annotations": {annotation: "2026-11-21T01:43:50.000000001Z"}}), None, Some(1_795_225_430_000_000_001)),
-        (json!({"annotations": {annotation: "2026-11-21T03:43:50+02:00"}}), None, Some(1_795_225_430_000_000_000)),
+        (
+            json!({"annotations": {annotation: "2026-11-21T01:43:50Z"}}),
+            None,
+            Some(1_795_225_430_000_000_000),
+        ),
+        (
+            json!({"annotations": {annotation: "2026-11-21T01:43:50.000000001Z"}}),
+            None,
+            Some(1_795_225_430_000_000_001),
+        ),
+        (
+            json!({"annotations": {annotation: "2026-11-21T03:43:50+02:00"}}),
+            None,
+            Some(1_795_225_430_000_000_000),
+        ),
         (json!({"annotations": {annotation: "yesterday"}}), None, None),
     ];
     for (metadata, service, last_change) in cases {
@@ -157,7 +214,10 @@ fn pods_count_while_they_run_and_have_an_address() {
         Meaning::Present(Change::Pod(Pod { key: key(), address }))
     };
     let cases = [
-        (json!({"status": {"phase": "Running", "podIP": "10.1.0.1", "podIPs": [{"ip": "10.1.0.1"}]}}), present("10.1.0.1")),
+        (
+            json!({"status": {"phase": "Running", "podIP": "10.1.0.1", "podIPs": [{"ip": "10.1.0.1"}]}}),
+            present("10.1.0.1"),
+        ),
         (json!({"status": {"phase": "Pending", "podIP": "fd00::1"}}), present("fd00::1")),
         (json!({"status": {"podIP": "10.1.0.1"}}), present("10.1.0.1")),
         (json!({"status": {"phase": "Pending"}}), Meaning::Nameless),
@@ -166,7 +226,10 @@ fn pods_count_while_they_run_and_have_an_address() {
         (json!({"status": {"phase": "Succeeded", "podIP": "10.1.0.1"}}), Meaning::Nameless),
         (json!({"status": {"phase": "Failed", "podIP": "10.1.0.1"}}), Meaning::Nameless),
         (json!({"status": {"phase": "Unknown", "podIP": "10.1.0.1"}}), Meaning::Nameless),
-        (json!({"metadata": {"deletionTimestamp": null}, "status": {"podIP": "10.1.0.1"}}), present("10.1.0.1")),
+        (
+            json!({"metadata": {"deletionTimestamp": null}, "status": {"podIP": "10.1.0.1"}}),
+            present("10.1.0.1"),
+        ),
         (
             json!({"metadata": {"deletionTimestamp": "2026-11-21T01:43:50Z"}, "status": {"podIP": "10.1.0.1"}}),
             Meaning::Unchanged,
@@ -179,7 +242,10 @@ fn pods_count_while_they_run_and_have_an_address() {
 
 #[test]
 fn namespaces_are_their_names() {
-    let decoded = read(Resource::Namespaces, r#"{"metadata":{"name":"one","resourceVersion":"3"},"spec":{}}"#);
+    let decoded = read(
+        Resource::Namespaces,
+        r#"{"metadata":{"name":"one","resourceVersion":"3"},"spec":{}}"#,
+    );
     let key = ObjectKey { namespace: String::new(), name: "one".to_owned() };
     let meaning = Meaning::Present(Change::Namespace("one".to_owned()));
     assert_eq!(decoded, Ok(Decoded { key, version: "3".to_owned(), meaning }));
@@ -187,8 +253,18 @@ fn namespaces_are_their_names() {
 
 #[test]
 fn what_is_no_object_is_an_error() {
-    for text in ["", "[]", "null", "{}", r#"{"metadata":[]}"#, r#"{"metadata":{"name":1}}"#, r#"{"metadata":{}"#] {
-        for resource in [Resource::Services, Resource::EndpointSlices, Resource::Namespaces, Resource::Pods] {
+    for text in [
+        "",
+        "[]",
+        "null",
+        "{}",
+        r#"{"metadata":[]}"#,
+        r#"{"metadata":{"name":1}}"#,
+        r#"{"metadata":{}"#,
+    ] {
+        for resource in
+            [Resource::Services, Resource::EndpointSlices, Resource::Namespaces, Resource::Pods]
+        {
             assert!(read(resource, text).is_err(), "{text:?} was read as {resource:?}");
         }
     }

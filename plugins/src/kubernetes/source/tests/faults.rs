@@ -33,7 +33,11 @@ async fn a_first_list_that_fails_is_read_again() {
         (Fault::Silence, "stalled", "nothing from the API server for 0.5 s".to_owned()),
         (Fault::CutAfter(1500), "cut", "connection lost: ".to_owned()),
         (Fault::EndAfter(1500), "cut", "connection lost: the list ended in its middle".to_owned()),
-        (Fault::Garbage, "malformed", "unexpected answer: not a list of objects in JSON".to_owned()),
+        (
+            Fault::Garbage,
+            "malformed",
+            "unexpected answer: not a list of objects in JSON".to_owned(),
+        ),
     ];
     for (fault, reason, expected) in cases {
         let server = TestApiServer::start().await;
@@ -45,12 +49,24 @@ async fn a_first_list_that_fails_is_read_again() {
         until("it is said what fails", || failure(&source, Resource::Services).is_some()).await;
         let text = failure(&source, Resource::Services).unwrap_or_default();
         assert!(text.starts_with(&expected), "{fault:?}: {text}");
-        let remark = source.state.remarks().into_iter().find(|remark| remark.starts_with("services: not synced: "));
-        assert!(remark.is_some_and(|remark| remark.contains(&expected)), "{:?}", source.state.remarks());
+        let remark = source
+            .state
+            .remarks()
+            .into_iter()
+            .find(|remark| remark.starts_with("services: not synced: "));
+        assert!(
+            remark.is_some_and(|remark| remark.contains(&expected)),
+            "{:?}",
+            source.state.remarks()
+        );
         source.until_synced().await;
         assert_eq!(source.recorder.now().objects.len(), 20, "{fault:?}");
         assert_eq!(failure(&source, Resource::Services), None, "{fault:?}");
-        assert!(failures(&source, &server, reason) >= 1.0, "{fault:?}: {}", source.registry.expose());
+        assert!(
+            failures(&source, &server, reason) >= 1.0,
+            "{fault:?}: {}",
+            source.registry.expose()
+        );
     }
 }
 
@@ -81,7 +97,10 @@ async fn a_watch_that_fails_is_replaced() {
         source.until_objects(&["Service a/three", "Service a/two"]).await;
         until("the failure is over", || failure(&source, Resource::Services).is_none()).await;
         let changes = source.recorder.now().changes.len();
-        assert!((2..=4).contains(&changes), "{fault:?}: nothing is reported twice, but there are {changes} changes");
+        assert!(
+            (2..=4).contains(&changes),
+            "{fault:?}: nothing is reported twice, but there are {changes} changes"
+        );
     }
 }
 
@@ -96,7 +115,8 @@ async fn running_watches_that_are_cut_go_on_where_they_were() {
         server.cut_watches();
         server.put("services", service("a", &format!("s{round}"), "10.0.0.1"));
         let expected = format!("Service a/s{round}");
-        until("the change is there", || source.recorder.now().objects.contains_key(&expected)).await;
+        until("the change is there", || source.recorder.now().objects.contains_key(&expected))
+            .await;
         until("a new watch is running", || server.count(Verb::Watch, "services") > watches).await;
     }
     assert_eq!(server.count(Verb::List, "services"), 1, "{:#?}", server.requests());
@@ -119,7 +139,8 @@ async fn a_relist_reports_only_differences() {
     server.compact();
     source.until_objects(&["Service a/changed", "Service a/new", "Service a/same"]).await;
     assert_eq!(source.recorder.now().changes.len(), 3 + 3);
-    let relist = |url: &String| url.contains("/services?resourceVersion=") && url.ends_with("NotOlderThan");
+    let relist =
+        |url: &String| url.contains("/services?resourceVersion=") && url.ends_with("NotOlderThan");
     assert!(server.requests().iter().any(relist), "{:#?}", server.requests());
     assert!(failures(&source, &server, "expired") >= 1.0);
 }
@@ -166,7 +187,10 @@ async fn a_list_from_the_store_is_read_page_by_page() {
     server.fault(Verb::List, "services", 1, Fault::Status(504));
     server.fault(Verb::List, "services", 1, Fault::Status(410));
     server.cut_watches();
-    until("the list comes in one piece", || server.requests().iter().any(|url| url.ends_with("/services"))).await;
+    until("the list comes in one piece", || {
+        server.requests().iter().any(|url| url.ends_with("/services"))
+    })
+    .await;
     until("nothing fails any more", || failure(&source, Resource::Services).is_none()).await;
     assert_eq!(source.recorder.now().objects.len(), 10);
 }
@@ -202,7 +226,10 @@ async fn a_silent_watch_is_replaced() {
     source.until_synced().await;
     server.set_black_hole(true);
     server.put("services", service("a", "two", "10.0.0.2"));
-    until("it is noticed", || failure(&source, Resource::Services).is_some_and(|text| text.contains("nothing"))).await;
+    until("it is noticed", || {
+        failure(&source, Resource::Services).is_some_and(|text| text.contains("nothing"))
+    })
+    .await;
     assert_eq!(source.recorder.now().objects.len(), 1, "what was known stays");
     server.set_black_hole(false);
     source.until_objects(&["Service a/one", "Service a/two"]).await;
@@ -216,7 +243,8 @@ async fn a_server_without_bookmarks_is_asked_but_not_listed() {
     server.put("services", service("a", "one", "10.0.0.1"));
     let source = start(settings_for(&server));
     source.until_synced().await;
-    until("three watches have followed each other", || server.count(Verb::Watch, "services") > 3).await;
+    until("three watches have followed each other", || server.count(Verb::Watch, "services") > 3)
+        .await;
     let requests = server.requests();
     assert!(server.count(Verb::Probe, "services") >= 2, "{requests:#?}");
     assert_eq!(server.count(Verb::List, "services"), 1, "{requests:#?}");
@@ -238,13 +266,19 @@ async fn an_outage_is_said_once_and_survived() {
     assert!(source.state.synced(), "it stays ready");
     assert_eq!(source.recorder.now().objects.len(), 1, "what was known stays");
     let remarks = source.state.remarks();
-    assert!(remarks.iter().any(|remark| remark.starts_with("services: request failed: ")), "{remarks:?}");
+    assert!(
+        remarks.iter().any(|remark| remark.starts_with("services: request failed: ")),
+        "{remarks:?}"
+    );
 }
 
 #[tokio::test]
 async fn an_object_that_cannot_be_read_costs_no_other() {
     let server = TestApiServer::start().await;
-    server.put("services", json!({"metadata": {"name": "odd", "namespace": "a"}, "spec": {"ports": 80}}));
+    server.put(
+        "services",
+        json!({"metadata": {"name": "odd", "namespace": "a"}, "spec": {"ports": 80}}),
+    );
     server.put("services", service("a", "one", "10.0.0.1"));
     let source = start(settings_for(&server));
     source.until_synced().await;
@@ -275,7 +309,10 @@ async fn a_new_token_is_used_at_once() {
 
     server.require_token("second");
     server.cut_watches();
-    until("it is noticed", || failure(&source, Resource::Services).is_some_and(|text| text.contains("401"))).await;
+    until("it is noticed", || {
+        failure(&source, Resource::Services).is_some_and(|text| text.contains("401"))
+    })
+    .await;
     std::fs::write(&token, "second").expect("the folder can be written");
     server.put("services", service("a", "one", "10.0.0.1"));
     let start = Instant::now();

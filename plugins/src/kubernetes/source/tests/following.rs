@@ -20,7 +20,10 @@ async fn lists_come_first_and_events_follow() {
     assert_eq!(synced.len(), 3, "once per kind: {synced:?}");
 
     server.put("services", service("a", "two", "10.0.0.2"));
-    server.put("endpointslices", json!({"metadata": {"name": "two-x", "namespace": "a"}, "endpoints": []}));
+    server.put(
+        "endpointslices",
+        json!({"metadata": {"name": "two-x", "namespace": "a"}, "endpoints": []}),
+    );
     source.until_objects(&["Namespace a", "Service a/one", "Service a/two", "Slice a/two-x"]).await;
     server.delete("services", "a/one");
     server.delete("namespaces", "/a");
@@ -47,7 +50,8 @@ async fn selectors_are_left_to_the_server() {
     server.put("services", relabelled);
     source.until_objects(&[]).await;
 
-    let phases = "status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed%2Cstatus.phase%21%3DUnknown";
+    let phases =
+        "status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed%2Cstatus.phase%21%3DUnknown";
     let list = "resourceVersion=0";
     for expected in [
         format!("/api/v1/namespaces?labelSelector=visibility%20notin%20%28hidden%29&{list}"),
@@ -55,10 +59,18 @@ async fn selectors_are_left_to_the_server() {
         format!("/apis/discovery.k8s.io/v1/endpointslices?labelSelector=tier%3Dtwo&{list}"),
         format!("/api/v1/pods?labelSelector=tier%3Dtwo&fieldSelector={phases}&{list}"),
     ] {
-        assert!(server.requests().contains(&expected), "{expected} not in {:#?}", server.requests());
+        assert!(
+            server.requests().contains(&expected),
+            "{expected} not in {:#?}",
+            server.requests()
+        );
     }
-    let watches: Vec<_> = server.requests().into_iter().filter(|url| url.contains("watch=true")).collect();
-    assert!(watches.iter().all(|url| url.contains("allowWatchBookmarks=true&timeoutSeconds=")), "{watches:#?}");
+    let watches: Vec<_> =
+        server.requests().into_iter().filter(|url| url.contains("watch=true")).collect();
+    assert!(
+        watches.iter().all(|url| url.contains("allowWatchBookmarks=true&timeoutSeconds=")),
+        "{watches:#?}"
+    );
 }
 
 #[tokio::test]
@@ -125,9 +137,11 @@ async fn a_watch_goes_on_from_its_bookmark_without_a_list() {
     source.until_synced().await;
     // Other kinds move the version on; this one hears of it by bookmarks only.
     server.put("services", service("a", "one", "10.0.0.1"));
-    until("three watches have followed each other", || server.count(Verb::Watch, "namespaces") > 3).await;
+    until("three watches have followed each other", || server.count(Verb::Watch, "namespaces") > 3)
+        .await;
     assert_eq!(server.count(Verb::List, "namespaces"), 1);
-    let watches: Vec<_> = server.requests().into_iter().filter(|url| url.contains("/namespaces?watch")).collect();
+    let watches: Vec<_> =
+        server.requests().into_iter().filter(|url| url.contains("/namespaces?watch")).collect();
     assert!(watches[0].ends_with("&resourceVersion=1000"), "{watches:#?}");
     assert!(watches[3].ends_with("&resourceVersion=1001"), "{watches:#?}");
     assert!(source.state.of(Resource::Namespaces).and_then(|state| state.age()).is_some());
@@ -141,17 +155,32 @@ async fn metrics_tell_of_requests_and_watches() {
     source.until_synced().await;
     until("the watches are running", || server.count(Verb::Watch, "services") > 0).await;
     let (origin, host) = (server.url(), server.url().trim_start_matches("http://").to_owned());
-    let requests = format!("coredns_kubernetes_rest_client_requests_total{{code=\"200\",method=\"GET\",host=\"{host}\"}}");
-    until("the requests are counted", || source.sample(&requests).is_some_and(|count| count >= 4.0)).await;
+    let requests = format!(
+        "coredns_kubernetes_rest_client_requests_total{{code=\"200\",method=\"GET\",host=\"{host}\"}}"
+    );
+    until("the requests are counted", || {
+        source.sample(&requests).is_some_and(|count| count >= 4.0)
+    })
+    .await;
     for name in ["request", "rate_limiter"] {
-        let count = format!("coredns_kubernetes_rest_client_{name}_duration_seconds_count{{verb=\"GET\",host=\"{host}\"}}");
-        assert!(source.sample(&count).is_some_and(|count| count >= 4.0), "{}", source.registry.expose());
+        let count = format!(
+            "coredns_kubernetes_rest_client_{name}_duration_seconds_count{{verb=\"GET\",host=\"{host}\"}}"
+        );
+        assert!(
+            source.sample(&count).is_some_and(|count| count >= 4.0),
+            "{}",
+            source.registry.expose()
+        );
     }
     let of_services = format!("{{resource=\"services\",origin=\"{origin}\"}}");
     assert_eq!(source.sample(&format!("periplus_kubernetes_synced{of_services}")), Some(1.0));
     assert_eq!(source.sample(&format!("periplus_kubernetes_failing{of_services}")), Some(0.0));
     assert_eq!(source.sample(&format!("periplus_kubernetes_lists_total{of_services}")), Some(1.0));
-    assert!(source.sample(&format!("periplus_kubernetes_watch_age_seconds{of_services}")).is_some_and(|age| age >= 0.0));
+    assert!(
+        source
+            .sample(&format!("periplus_kubernetes_watch_age_seconds{of_services}"))
+            .is_some_and(|age| age >= 0.0)
+    );
 }
 
 #[tokio::test]
@@ -160,7 +189,10 @@ async fn requests_say_who_asks_and_accept_json() {
     let source = start(settings_for(&server));
     source.until_synced().await;
     let agents = server.agents();
-    assert!(agents.iter().all(|agent| agent == concat!("Periplus/", env!("CARGO_PKG_VERSION"))), "{agents:?}");
+    assert!(
+        agents.iter().all(|agent| agent == concat!("Periplus/", env!("CARGO_PKG_VERSION"))),
+        "{agents:?}"
+    );
 }
 
 #[tokio::test]
@@ -168,7 +200,10 @@ async fn a_sink_that_panics_costs_one_change() {
     struct Fragile(super::Recorder);
     impl crate::kubernetes::source::Sink for Fragile {
         fn apply(&self, change: Change) {
-            assert!(!matches!(&change, Change::Service(service) if service.key.name == "bad"), "as the test wants");
+            assert!(
+                !matches!(&change, Change::Service(service) if service.key.name == "bad"),
+                "as the test wants"
+            );
             self.0.apply(change);
         }
         fn synced(&self, _: Resource) {}
@@ -180,10 +215,18 @@ async fn a_sink_that_panics_costs_one_change() {
     }
     let sink = Arc::new(Fragile(super::Recorder::default()));
     let settings = settings_for(&server);
-    let state = super::SourceState::new("test".to_owned(), &settings.resources(), Duration::from_secs(1));
+    let state =
+        super::SourceState::new("test".to_owned(), &settings.resources(), Duration::from_secs(1));
     let registry = Arc::new(periplus_core::metrics::Registry::new(1));
     let stop = tokio_util::sync::CancellationToken::new();
-    let task = super::run(settings, super::fast(), Arc::clone(&sink), Arc::new(state), registry, stop.clone());
+    let task = super::run(
+        settings,
+        super::fast(),
+        Arc::clone(&sink),
+        Arc::new(state),
+        registry,
+        stop.clone(),
+    );
     let _stop = stop.drop_guard();
     tokio::spawn(task);
     until("the good one is there", || sink.0.now().objects.contains_key("Service a/good")).await;

@@ -43,7 +43,10 @@ fn waits_double_up_to_a_limit_and_begin_again() {
     let mut backoff = Backoff::new(milliseconds(100), milliseconds(500));
     for step in [100, 200, 400, 500, 500] {
         let wait = backoff.next();
-        assert!(wait >= milliseconds(step / 2) && wait <= milliseconds(step), "{wait:?} in step {step}");
+        assert!(
+            wait >= milliseconds(step / 2) && wait <= milliseconds(step),
+            "{wait:?} in step {step}"
+        );
     }
     backoff.reset();
     assert!(backoff.next() <= milliseconds(100));

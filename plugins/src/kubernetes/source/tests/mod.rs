@@ -82,7 +82,8 @@ pub(super) fn start(settings: Settings) -> Running {
     let (origin, resources) = (origin_label(&settings.origin), settings.resources());
     let state = Arc::new(SourceState::new(origin, &resources, timing.stale_after()));
     let stop = CancellationToken::new();
-    let (sink, shared, metrics) = (Arc::clone(&recorder), Arc::clone(&state), Arc::clone(&registry));
+    let (sink, shared, metrics) =
+        (Arc::clone(&recorder), Arc::clone(&state), Arc::clone(&registry));
     tokio::spawn(run(settings, timing, sink, shared, metrics, stop.clone()));
     Running { recorder, state, registry, _stop: stop.drop_guard() }
 }
@@ -93,6 +94,7 @@ pub(super) fn fast() -> Timing {
         answer: Duration::from_secs(1),
         list_silence: Duration::from_millis(500),
         watch: Duration::from_secs(1),
+        trial: Duration::from_secs(1),
         watch_grace: Duration::from_millis(500),
         backoff: Duration::from_millis(10),
         backoff_most: Duration::from_millis(100),
@@ -149,7 +151,10 @@ impl Running {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let there: Vec<_> = self.recorder.now().objects.into_keys().collect();
-        panic!("waited in vain for {names:?}; there is {there:?}; remarks: {:?}", self.state.remarks());
+        panic!(
+            "waited in vain for {names:?}; there is {there:?}; remarks: {:?}",
+            self.state.remarks()
+        );
     }
 
     pub(super) fn sample(&self, line: &str) -> Option<f64> {

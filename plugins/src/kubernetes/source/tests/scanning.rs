@@ -36,12 +36,27 @@ fn scan(text: &str, lengths: &[usize]) -> Result<Found, ScanError> {
 #[test]
 fn lists_are_cut_into_objects() {
     let cases: [(&str, &[&str], &[&str], bool); 12] = [
-        (r#"{"kind":"List","metadata":{"resourceVersion":"1"},"items":[]}"#, &[], &[r#"{"resourceVersion":"1"}"#], true),
+        (
+            r#"{"kind":"List","metadata":{"resourceVersion":"1"},"items":[]}"#,
+            &[],
+            &[r#"{"resourceVersion":"1"}"#],
+            true,
+        ),
         (r#"{"metadata":{},"items":null}"#, &[], &["{}"], true),
-        (r#"{"items":[{"a":1},{"b":[{}]}],"metadata":{"x":{"y":[]}}}"#, &[r#"{"a":1}"#, r#"{"b":[{}]}"#], &[r#"{"x":{"y":[]}}"#], true),
+        (
+            r#"{"items":[{"a":1},{"b":[{}]}],"metadata":{"x":{"y":[]}}}"#,
+            &[r#"{"a":1}"#, r#"{"b":[{}]}"#],
+            &[r#"{"x":{"y":[]}}"#],
+            true,
+        ),
         ("{ \"items\" : [ {\"a\": 1} , {} ] }\n", &[r#"{"a": 1}"#, "{}"], &[], true),
         (r#"{"items":[{"a":"}]{[\"\\"}]}"#, &[r#"{"a":"}]{[\"\\"}"#], &[], true),
-        (r#"{"kind":"items","x":[{"a":1}],"items":[{"metadata":{"items":[{}]}}]}"#, &[r#"{"metadata":{"items":[{}]}}"#], &[], true),
+        (
+            r#"{"kind":"items","x":[{"a":1}],"items":[{"metadata":{"items":[{}]}}]}"#,
+            &[r#"{"metadata":{"items":[{}]}}"#],
+            &[],
+            true,
+        ),
         (r#"{"kind":"metadata","x":{"a":1},"metadata":{}}"#, &[], &["{}"], true),
         (r#"{"metadata":{"a":1},"items":[{"a":1},{"b""#, &[r#"{"a":1}"#], &[r#"{"a":1}"#], false),
         (r#"{"items":[{"a":1}]"#, &[r#"{"a":1}"#], &[], false),

@@ -53,7 +53,11 @@ fn a_mistake_is_named_with_what_is_allowed() {
         ("a=1 b", format!("found \"b\" in the label selector, want {next}")),
     ];
     for (text, expected) in cases {
-        assert_eq!(Selector::parse(text).map_err(|error| error.to_string()), Err(expected), "{text}");
+        assert_eq!(
+            Selector::parse(text).map_err(|error| error.to_string()),
+            Err(expected),
+            "{text}"
+        );
     }
     for text in [",", "=", "a=@", "-a", "a/", "a=-1", "!", "a=1=2", "a==", "()"] {
         let fine = text == "a==";

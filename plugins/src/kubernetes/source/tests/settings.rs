@@ -16,8 +16,10 @@ const GOOD: &str = "current-context: c\n\
 fn mistakes_in_a_kubeconfig_name_the_file_and_the_cause() {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let path = folder.path().join("config");
-    let certificate = GOOD.replace("insecure-skip-tls-verify: true", "certificate-authority: ca.crt");
-    let garbage = GOOD.replace("insecure-skip-tls-verify: true", "certificate-authority-data: Z2FyYmFnZQ==");
+    let certificate =
+        GOOD.replace("insecure-skip-tls-verify: true", "certificate-authority: ca.crt");
+    let garbage =
+        GOOD.replace("insecure-skip-tls-verify: true", "certificate-authority-data: Z2FyYmFnZQ==");
     let token = GOOD.replace("token: t", "tokenFile: token");
     let ca = folder.path().join("ca.crt");
     let cases = [
@@ -27,9 +29,21 @@ fn mistakes_in_a_kubeconfig_name_the_file_and_the_cause() {
         (GOOD, Some("broken"), Err("failed to load the cluster of context: missing".to_owned())),
         ("", None, Err("failed to determine current context".to_owned())),
         ("clusters: [", None, Err("failed to parse kubeconfig YAML".to_owned())),
-        (certificate.as_str(), None, Err(format!("failed to load certificate authority: failed to read file '{ca:?}'"))),
-        (garbage.as_str(), None, Err("the certificate authority's file has no certificate".to_owned())),
-        (token.as_str(), None, Err(format!("{}: No such file", folder.path().join("token").display()))),
+        (
+            certificate.as_str(),
+            None,
+            Err(format!("failed to load certificate authority: failed to read file '{ca:?}'")),
+        ),
+        (
+            garbage.as_str(),
+            None,
+            Err("the certificate authority's file has no certificate".to_owned()),
+        ),
+        (
+            token.as_str(),
+            None,
+            Err(format!("{}: No such file", folder.path().join("token").display())),
+        ),
     ];
     for (text, context, expected) in cases {
         fs::write(&path, text).expect("the folder can be written");
@@ -46,7 +60,8 @@ fn mistakes_in_a_kubeconfig_name_the_file_and_the_cause() {
     }
     let missing = folder.path().join("missing");
     let found = check(&settings(Origin::Kubeconfig { path: missing.clone(), context: None }));
-    let expected = format!("kubeconfig {0}: {0}: No such file or directory (os error 2)", missing.display());
+    let expected =
+        format!("kubeconfig {0}: {0}: No such file or directory (os error 2)", missing.display());
     assert_eq!(found.map_err(|error| error.to_string()), Err(expected));
 }
 
@@ -61,14 +76,24 @@ fn endpoints_are_urls_or_hosts() {
         ("https://[::1]:6443", None, Ok(())),
         ("localhost:8080", None, Ok(())),
         ("ftp://127.0.0.1", None, Err(format!("endpoint ftp://127.0.0.1: {wanted}"))),
-        ("127.0.0.1:1", Some(tls), Err(format!("endpoint 127.0.0.1:1: {}: No such file or directory (os error 2)", missing.display()))),
+        (
+            "127.0.0.1:1",
+            Some(tls),
+            Err(format!(
+                "endpoint 127.0.0.1:1: {}: No such file or directory (os error 2)",
+                missing.display()
+            )),
+        ),
     ];
     for (url, tls, expected) in cases {
         let origin = Origin::Endpoint { url: url.to_owned(), tls };
         assert_eq!(check(&settings(origin)).map_err(|error| error.to_string()), expected, "{url}");
     }
     for url in ["", "http://", "http://a b", "://"] {
-        assert!(check(&settings(Origin::Endpoint { url: url.to_owned(), tls: None })).is_err(), "{url:?}");
+        assert!(
+            check(&settings(Origin::Endpoint { url: url.to_owned(), tls: None })).is_err(),
+            "{url:?}"
+        );
     }
 }
 
@@ -77,11 +102,19 @@ fn a_service_account_is_a_token_and_an_authority() {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let (ca, token) = (folder.path().join("ca.crt"), folder.path().join("token"));
     let make = |host: &str| in_cluster(host, "443", folder.path());
-    assert_eq!(make("10.96.0.1").err(), Some(format!("{}: No such file or directory (os error 2)", ca.display())));
+    assert_eq!(
+        make("10.96.0.1").err(),
+        Some(format!("{}: No such file or directory (os error 2)", ca.display()))
+    );
     fs::write(&ca, "").expect("the folder can be written");
-    assert_eq!(make("10.96.0.1").err(), Some(format!("{}: No such file or directory (os error 2)", token.display())));
+    assert_eq!(
+        make("10.96.0.1").err(),
+        Some(format!("{}: No such file or directory (os error 2)", token.display()))
+    );
     fs::write(&token, "t").expect("the folder can be written");
-    for (host, url) in [("10.96.0.1", "https://10.96.0.1:443/"), ("fd00::1", "https://[fd00::1]:443/")] {
+    for (host, url) in
+        [("10.96.0.1", "https://10.96.0.1:443/"), ("fd00::1", "https://[fd00::1]:443/")]
+    {
         let config = make(host).expect("all files are there");
         assert_eq!(config.cluster_url.to_string(), url);
         assert_eq!(config.root_cert_file.as_ref(), Some(&ca));
@@ -103,6 +136,7 @@ fn selectors_and_snapshots_are_checked() {
     let expected = "namespace_labels: found \"the end\" in the label selector, want '('";
     assert_eq!(check(&bad).map_err(|error| error.to_string()), Err(expected.to_owned()));
     let missing = folder.path().join("missing");
-    let expected = format!("snapshot {}: No such file or directory (os error 2)", missing.display());
+    let expected =
+        format!("snapshot {}: No such file or directory (os error 2)", missing.display());
     assert_eq!(check(&snapshot_of(missing)).map_err(|error| error.to_string()), Err(expected));
 }

@@ -31,17 +31,51 @@ async fn all_ways_to_write_objects_are_read() {
     });
     let cases: [(&str, String, &[&str]); 12] = [
         ("x.yaml", NAMESPACE.to_owned(), &["Namespace a"]),
-        ("x.yml", format!("{NAMESPACE}---\n{}---\n---\n{slice}", service_yaml("one", "10.0.0.1")), &["Namespace a", "Service a/one", "Slice a/s"]),
-        ("x.yaml", list("- {apiVersion: v1, kind: Namespace, metadata: {name: a}}\n- {apiVersion: v1, kind: Secret}\n"), &["Namespace a"]),
+        (
+            "x.yml",
+            format!("{NAMESPACE}---\n{}---\n---\n{slice}", service_yaml("one", "10.0.0.1")),
+            &["Namespace a", "Service a/one", "Slice a/s"],
+        ),
+        (
+            "x.yaml",
+            list(
+                "- {apiVersion: v1, kind: Namespace, metadata: {name: a}}\n- {apiVersion: v1, kind: Secret}\n",
+            ),
+            &["Namespace a"],
+        ),
         ("x.json", json(one.clone()), &["Namespace a", "Service a/one"]),
         ("x.yaml", json(one.clone()), &["Namespace a", "Service a/one"]),
-        ("x.json", format!("{one}\n{}", service("b", "two", "10.0.0.2")), &["Namespace a", "Namespace b", "Service a/one", "Service b/two"]),
-        ("x.json", serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [one]}).to_string(), &["Namespace a", "Service a/one"]),
-        ("x.json", serde_json::to_string_pretty(&own_list).unwrap_or_default(), &["Namespace a", "Service a/one"]),
-        ("x.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: one}\n".to_owned(), &["Namespace default", "Service default/one"]),
+        (
+            "x.json",
+            format!("{one}\n{}", service("b", "two", "10.0.0.2")),
+            &["Namespace a", "Namespace b", "Service a/one", "Service b/two"],
+        ),
+        (
+            "x.json",
+            serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [one]}).to_string(),
+            &["Namespace a", "Service a/one"],
+        ),
+        (
+            "x.json",
+            serde_json::to_string_pretty(&own_list).unwrap_or_default(),
+            &["Namespace a", "Service a/one"],
+        ),
+        (
+            "x.yaml",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: one}\n".to_owned(),
+            &["Namespace default", "Service default/one"],
+        ),
         // The same kind in another group is another kind.
-        ("x.yaml", "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: k}\n".to_owned(), &[]),
-        ("x.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {1: x}\n".to_owned(), &[]),
+        (
+            "x.yaml",
+            "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: k}\n".to_owned(),
+            &[],
+        ),
+        (
+            "x.yaml",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {1: x}\n".to_owned(),
+            &[],
+        ),
         ("x.yaml", String::new(), &[]),
     ];
     for (name, text, expected) in cases {
@@ -80,7 +114,9 @@ async fn of_objects_with_one_name_the_last_file_counts() {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     write(&folder.path().join("1.yaml"), &service_yaml("one", "10.0.0.1"));
     write(&folder.path().join("2.yaml"), &service_yaml("one", "10.0.0.2"));
-    let address = |source: &super::Running| format!("{:?}", source.recorder.now().objects.get("Service a/one"));
+    let address = |source: &super::Running| {
+        format!("{:?}", source.recorder.now().objects.get("Service a/one"))
+    };
     let source = start(snapshot_of(folder.path()));
     source.until_synced().await;
     assert!(address(&source).contains("10.0.0.2"), "{}", address(&source));
@@ -168,8 +204,13 @@ async fn a_mounted_config_map_is_followed() {
         fs::create_dir(root.join(version)).expect("the folder can be written");
         write(&root.join(version).join("x.yaml"), &service_yaml("one", address));
     }
-    let modified = fs::metadata(root.join("..1/x.yaml")).and_then(|it| it.modified()).expect("the file has a time");
-    let file = fs::File::options().write(true).open(root.join("..2/x.yaml")).expect("the file can be opened");
+    let modified = fs::metadata(root.join("..1/x.yaml"))
+        .and_then(|it| it.modified())
+        .expect("the file has a time");
+    let file = fs::File::options()
+        .write(true)
+        .open(root.join("..2/x.yaml"))
+        .expect("the file can be opened");
     file.set_modified(modified).expect("the file can be touched");
     symlink("..1", root.join("..data")).expect("links can be made");
     symlink("..data/x.yaml", root.join("x.yaml")).expect("links can be made");
@@ -187,7 +228,9 @@ async fn a_mounted_config_map_is_followed() {
 async fn selectors_hold_for_manifests_too() {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let object = |kind: &str, name: &str, labels: &str| {
-        format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: {name}, namespace: a, labels: {{{labels}}}}}\n---\n")
+        format!(
+            "apiVersion: v1\nkind: {kind}\nmetadata: {{name: {name}, namespace: a, labels: {{{labels}}}}}\n---\n"
+        )
     };
     let text = [
         object("Namespace", "a", "visibility: hidden"),
@@ -211,7 +254,9 @@ async fn selectors_hold_for_manifests_too() {
 async fn pods_of_manifests_run_and_have_addresses() {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let pod = |name: &str, status: &str| {
-        format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: a}}\nstatus: {{{status}}}\n---\n")
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: a}}\nstatus: {{{status}}}\n---\n"
+        )
     };
     let text = [
         pod("running", "phase: Running, podIP: 10.1.0.1"),
