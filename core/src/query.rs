@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::codes::{Class, Rcode, RecordType, edns_option, flags, opcode};
-use crate::name::{Name, NameBuf, NameRef, wire_length};
+use crate::name::{NameBuf, NameRef, wire_length};
 
 /// Bytes of a message header (RFC 1035 section 4.1.1).
 pub const HEADER: usize = 12;
@@ -449,11 +449,4 @@ fn is_well_formed(code: u16, data: &[u8]) -> bool {
         edns_option::EDE => data.len() >= 2,
         _ => true,
     }
-}
-
-/// A name as a client would spell it when the tail below `zone` keeps the question's spelling.
-///
-/// CoreDNS builds the zone part of SOA owners and of SRV and NS targets from the question's own bytes.
-pub fn zone_as_spelled(query: &Query, zone_offset: usize) -> Name {
-    query.spelled().suffix(zone_offset).to_name()
 }

@@ -118,7 +118,8 @@ impl Server {
                 }
             }
             Outcome::Later(future) => {
-                Response::Later(Waiting { server: Arc::clone(self), query: query.clone(), future })
+                let (server, query) = (Arc::clone(self), query.clone());
+                Response::Later(Box::new(Waiting { server, query, future }))
             }
         }
     }
@@ -199,7 +200,7 @@ pub enum Response {
     /// Nothing is to be sent.
     Silence,
     /// The response has to be waited for.
-    Later(Waiting),
+    Later(Box<Waiting>),
 }
 
 /// A query whose answer has to be waited for.
@@ -211,8 +212,8 @@ pub struct Waiting {
 
 impl Waiting {
     /// Waits for the answer; give it to [`crate::encode::encode`] together with the query.
-    pub async fn answer(self) -> (Query, Answer) {
-        let Waiting { server, query, future } = self;
+    pub async fn answer(self: Box<Self>) -> (Query, Answer) {
+        let Waiting { server, query, future } = *self;
         let answer = if server.panics_are_fatal {
             future.await
         } else {
