@@ -339,7 +339,7 @@ fn names(objects: &[Value]) -> BTreeSet<String> {
                     let address = address["ip"].as_str().expect("an address is a text");
                     names.insert(reverse(address.parse().expect("an address")));
                     let dashed = address.replace(['.', ':'], "-");
-                    let below = [&namespace, "missing", "bare"]
+                    let below = [namespace, "missing", "bare"]
                         .map(|namespace| format!("{dashed}.{namespace}.pod.cluster.local."));
                     names.extend(below);
                     names.insert(format!("{dashed}0.{namespace}.pod.cluster.local."));
