@@ -100,6 +100,12 @@ const CASES: &[Case] = &[
                  000a 0008 0102030405060708",
     },
     Case {
+        what: "a client subnet of no address family: the question comes back",
+        request: "abcd 0100 0001 0000 0000 0001 03777777 00 0001 0001 00 0029 04d0 0000 0000 000b \
+                  0008 0007 0007 1800 c00002",
+        answer: "abcd 8101 0001 0000 0000 0000 03777777 00 0001 0001",
+    },
+    Case {
         what: "RD and CD come back, AD does not",
         request: "abcd 0130 0001 0000 0000 0000 03777777 00 0001 0001",
         answer: "abcd 8115 0001 0000 0000 0000 03777777 00 0001 0001",

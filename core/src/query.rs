@@ -405,7 +405,11 @@ impl RawRecord<'_> {
         while !rest.is_empty() {
             let (head, tail) = rest.split_at_checked(4)?;
             let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
-            rest = tail.get(length..)?;
+            let (data, tail) = tail.split_at_checked(length)?;
+            if !is_well_formed(u16::from_be_bytes([head[0], head[1]]), data) {
+                return None;
+            }
+            rest = tail;
         }
         Some(Edns {
             udp_size: self.class,
@@ -424,6 +428,26 @@ impl RawRecord<'_> {
             RecordType::AAAA => matches!(self.rdata.len(), 0 | 16),
             _ => true,
         }
+    }
+}
+
+/// Whether an option's data can be what its code says, for the options that CoreDNS's library understands; it refuses a message
+/// with any other.
+fn is_well_formed(code: u16, data: &[u8]) -> bool {
+    match code {
+        edns_option::LLQ => data.len() >= 18,
+        edns_option::UPDATE_LEASE => matches!(data.len(), 4 | 8),
+        // Family, source and scope prefix length (RFC 7871 section 6). Family 0 comes from dig, for "no address".
+        edns_option::SUBNET => match data {
+            [0, 0, 0, _, ..] => true,
+            [0, 1, source, scope, ..] => *source <= 32 && *scope <= 32,
+            [0, 2, source, scope, ..] => *source <= 128 && *scope <= 128,
+            _ => false,
+        },
+        edns_option::EXPIRE => data.is_empty() || data.len() >= 4,
+        edns_option::KEEPALIVE => matches!(data.len(), 0 | 2),
+        edns_option::EDE => data.len() >= 2,
+        _ => true,
     }
 }
 

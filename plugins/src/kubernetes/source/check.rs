@@ -62,7 +62,10 @@ impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SettingsError::NotInCluster { cause } => {
-                write!(f, "no in-cluster configuration: {cause}")
+                write!(
+                    f,
+                    "no in-cluster configuration: {cause} (outside a cluster add kubeconfig FILE, endpoint URL or snapshot PATH)"
+                )
             }
             SettingsError::Kubeconfig { path, cause } => {
                 write!(f, "kubeconfig {}: {cause}", path.display())

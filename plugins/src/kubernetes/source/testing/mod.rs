@@ -109,7 +109,15 @@ struct Event {
 }
 
 /// A backup of a server's data.
+#[derive(Clone)]
 pub(crate) struct Backup(Stored);
+
+impl Backup {
+    /// As if so many changes of other kinds of objects had come after it.
+    pub(crate) fn skip_versions(&mut self, number: u64) {
+        self.0.version += number;
+    }
+}
 
 impl TestApiServer {
     /// Starts one on a free port.

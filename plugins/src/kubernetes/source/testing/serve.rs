@@ -91,6 +91,10 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
 fn list(shared: &Shared, collection: &str, query: &BTreeMap<String, String>) -> Answer {
     let state = shared.lock();
     let stored = &state.stored;
+    let wanted: u64 = query.get("resourceVersion").and_then(|text| text.parse().ok()).unwrap_or(0);
+    if wanted > stored.version {
+        return status(504, "Too large resource version");
+    }
     let after = query.get("continue").map_or("", |word| word.as_str());
     let mut found = stored.objects.iter().filter(|((kind, key), object)| {
         kind == collection && key.as_str() > after && selected(object, query)
