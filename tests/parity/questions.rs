@@ -402,6 +402,7 @@ const STRUCTURE: &[&str] = &[
     "pod.cluster.local.",
     "dns.cluster.local.",
     "ns.dns.cluster.local.",
+    "ns.dns.CLUSTER.local.",
     "x.ns.dns.cluster.local.",
     "dns-version.cluster.local.",
     "x.dns-version.cluster.local.",
