@@ -48,6 +48,11 @@ const CASES: &[Case] = &[
         answer: "abcd 8102 0000 0000 0000 0000",
     },
     Case {
+        what: "a NOTIFY with nothing to notify of: opcode kept, RD and the other flags not",
+        request: "abcd 25b0 0001 0000 0000 0000",
+        answer: "abcd a002 0000 0000 0000 0000",
+    },
+    Case {
         what: "a name that is cut",
         request: "abcd 0100 0001 0000 0000 0000 03 7777",
         answer: "abcd 8101 0000 0000 0000 0000",
@@ -93,6 +98,12 @@ const CASES: &[Case] = &[
                   000a 0008 0102030405060708 0008 0007 0001 1800 c00002",
         answer: "abcd 8105 0001 0000 0000 0001 03777777 00 0001 0001 00 0029 04d0 0000 0000 000c \
                  000a 0008 0102030405060708",
+    },
+    Case {
+        what: "a client subnet of no address family: the question comes back",
+        request: "abcd 0100 0001 0000 0000 0001 03777777 00 0001 0001 00 0029 04d0 0000 0000 000b \
+                  0008 0007 0007 1800 c00002",
+        answer: "abcd 8101 0001 0000 0000 0000 03777777 00 0001 0001",
     },
     Case {
         what: "RD and CD come back, AD does not",

@@ -115,6 +115,10 @@ pub mod flags {
 
 /// EDNS option codes (IANA).
 pub mod edns_option {
+    /// Long-lived query (RFC 8764).
+    pub const LLQ: u16 = 1;
+    /// Update lease (RFC 9664).
+    pub const UPDATE_LEASE: u16 = 2;
     /// Name server identifier (RFC 5001).
     pub const NSID: u16 = 3;
     /// Client subnet (RFC 7871).

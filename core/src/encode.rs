@@ -60,6 +60,14 @@ pub fn encode_rejection(query: &Query, rcode: Rcode, question: bool, out: &mut V
     }
 }
 
+/// Appends the answer to a header that promises a question and has none: a reply like others, unlike [`encode_rejection`]'s, but without
+/// a question.
+pub fn encode_no_question(query: &Query, out: &mut Vec<u8>) {
+    let start = out.len();
+    write_header(query, Reply::to(query, "").flags, Rcode::SERVFAIL, out);
+    out[start + 5] = 0;
+}
+
 /// Appends the answer to an EDNS version this server does not speak (RFC 6891 section 6.1.3), in CoreDNS's shape: payload size
 /// 0, no flags.
 pub fn encode_bad_version(query: &Query, out: &mut Vec<u8>) {

@@ -23,4 +23,6 @@ pub mod reply;
 pub mod request;
 pub mod server;
 pub mod setup;
+#[cfg(test)]
+mod tests;
 pub mod zone;

@@ -184,7 +184,6 @@ impl Name {
     }
 
     /// Borrows it.
-    #[expect(clippy::should_implement_trait, reason = "NameRef is a value, not a reference")]
     pub fn as_ref(&self) -> NameRef<'_> {
         NameRef(&self.0)
     }
@@ -237,7 +236,6 @@ impl NameBuf {
     pub const ROOT: NameBuf = NameBuf { length: 1, bytes: [0; MAX_NAME] };
 
     /// Borrows it.
-    #[expect(clippy::should_implement_trait, reason = "NameRef is a value, not a reference")]
     pub fn as_ref(&self) -> NameRef<'_> {
         NameRef(&self.bytes[..usize::from(self.length)])
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::codes::{Class, Rcode, RecordType, edns_option, flags, opcode};
-use crate::name::{Name, NameBuf, NameRef, wire_length};
+use crate::name::{NameBuf, NameRef, wire_length};
 
 /// Bytes of a message header (RFC 1035 section 4.1.1).
 pub const HEADER: usize = 12;
@@ -405,7 +405,11 @@ impl RawRecord<'_> {
         while !rest.is_empty() {
             let (head, tail) = rest.split_at_checked(4)?;
             let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
-            rest = tail.get(length..)?;
+            let (data, tail) = tail.split_at_checked(length)?;
+            if !is_well_formed(u16::from_be_bytes([head[0], head[1]]), data) {
+                return None;
+            }
+            rest = tail;
         }
         Some(Edns {
             udp_size: self.class,
@@ -427,9 +431,22 @@ impl RawRecord<'_> {
     }
 }
 
-/// A name as a client would spell it when the tail below `zone` keeps the question's spelling.
-///
-/// CoreDNS builds the zone part of SOA owners and of SRV and NS targets from the question's own bytes.
-pub fn zone_as_spelled(query: &Query, zone_offset: usize) -> Name {
-    query.spelled().suffix(zone_offset).to_name()
+/// Whether an option's data can be what its code says, for the options that CoreDNS's library understands; it refuses a message
+/// with any other.
+fn is_well_formed(code: u16, data: &[u8]) -> bool {
+    match code {
+        edns_option::LLQ => data.len() >= 18,
+        edns_option::UPDATE_LEASE => matches!(data.len(), 4 | 8),
+        // Family, source and scope prefix length (RFC 7871 section 6). Family 0 comes from dig, for "no address".
+        edns_option::SUBNET => match data {
+            [0, 0, 0, _, ..] => true,
+            [0, 1, source, scope, ..] => *source <= 32 && *scope <= 32,
+            [0, 2, source, scope, ..] => *source <= 128 && *scope <= 128,
+            _ => false,
+        },
+        edns_option::EXPIRE => data.is_empty() || data.len() >= 4,
+        edns_option::KEEPALIVE => matches!(data.len(), 0 | 2),
+        edns_option::EDE => data.len() >= 2,
+        _ => true,
+    }
 }

@@ -397,6 +397,10 @@ fn decimal_octet(label: &[u8]) -> Option<u8> {
     if !digits || label.len() > 3 || (label.len() > 1 && label[0] == b'0') {
         return None;
     }
+    // Rust would take a sign.
+    if !label.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
     std::str::from_utf8(label).ok()?.parse().ok()
 }
 

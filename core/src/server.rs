@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::codes::{Class, Rcode, RecordType};
-use crate::encode::{Compressor, encode, encode_bad_version, encode_rejection};
+use crate::encode::{Compressor, encode, encode_bad_version, encode_no_question, encode_rejection};
 use crate::metrics::Counter;
 use crate::name::{Name, NameRef};
 use crate::plugin::{Later, Next, Outcome, Plugin};
@@ -96,7 +96,7 @@ impl Server {
                 return Response::Ready;
             }
             Admission::NoQuestion => {
-                encode_rejection(query, Rcode::SERVFAIL, false, out);
+                encode_no_question(query, out);
                 return Response::Ready;
             }
             Admission::Query => {
@@ -118,7 +118,8 @@ impl Server {
                 }
             }
             Outcome::Later(future) => {
-                Response::Later(Waiting { server: Arc::clone(self), query: query.clone(), future })
+                let (server, query) = (Arc::clone(self), query.clone());
+                Response::Later(Box::new(Waiting { server, query, future }))
             }
         }
     }
@@ -199,7 +200,7 @@ pub enum Response {
     /// Nothing is to be sent.
     Silence,
     /// The response has to be waited for.
-    Later(Waiting),
+    Later(Box<Waiting>),
 }
 
 /// A query whose answer has to be waited for.
@@ -211,8 +212,8 @@ pub struct Waiting {
 
 impl Waiting {
     /// Waits for the answer; give it to [`crate::encode::encode`] together with the query.
-    pub async fn answer(self) -> (Query, Answer) {
-        let Waiting { server, query, future } = self;
+    pub async fn answer(self: Box<Self>) -> (Query, Answer) {
+        let Waiting { server, query, future } = *self;
         let answer = if server.panics_are_fatal {
             future.await
         } else {

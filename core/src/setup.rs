@@ -208,8 +208,11 @@ pub struct Task {
     /// For logs.
     pub name: &'static str,
     /// Makes the future.
-    pub make: Box<dyn FnOnce(CancellationToken) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>,
+    pub make: Box<dyn FnOnce(CancellationToken) -> TaskFuture + Send>,
 }
+
+/// A background task that runs.
+pub type TaskFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// One page of an admin HTTP listener. Answers GET and HEAD; other paths of the listener are 404.
 pub struct Page {

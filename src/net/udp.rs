@@ -117,7 +117,12 @@ thread_local! {
     static SCRATCH: RefCell<(Compressor, Vec<u8>)> = RefCell::default();
 }
 
-async fn finish(waiting: Waiting, guard: WaitingGuard, path: ReturnPath, socket: Arc<UdpSocket>) {
+async fn finish(
+    waiting: Box<Waiting>,
+    guard: WaitingGuard,
+    path: ReturnPath,
+    socket: Arc<UdpSocket>,
+) {
     let (query, answer) = waiting.answer().await;
     SCRATCH.with_borrow_mut(|(compressor, response)| {
         response.clear();

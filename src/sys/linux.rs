@@ -188,12 +188,13 @@ impl Batch {
             return Err(io::Error::last_os_error());
         }
         let received = received as usize;
-        for index in 0..received {
-            let header = &headers[index];
+        for (index, header) in headers.iter().enumerate().take(received) {
             let path = &mut self.paths[index];
             self.lengths[index] = (header.msg_len as usize).min(REQUEST_SIZE);
             path.peer_length = header.msg_hdr.msg_namelen;
-            path.control_length = header.msg_hdr.msg_controllen as usize;
+            #[allow(clippy::unnecessary_cast, reason = "the type differs between C libraries")]
+            let control_length = header.msg_hdr.msg_controllen as usize;
+            path.control_length = control_length;
             self.locals[index] = path.local(&header.msg_hdr);
         }
         Ok(received)
@@ -256,5 +257,11 @@ impl Batch {
             }
         }
         failed
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch::new()
     }
 }

@@ -1,6 +1,6 @@
 //! The system calls that std and tokio do not offer, behind a safe face: datagrams in batches, and the local address each was sent to.
 //!
-//! Linux has `recvmmsg`, `sendmmsg` and packet information; elsewhere [`portable`] does one datagram at a time, so that the
+//! Linux has `recvmmsg`, `sendmmsg` and packet information; elsewhere `portable` does one datagram at a time, so that the
 //! project builds and its tests run, without the source address on wildcard sockets.
 
 #[cfg(target_os = "linux")]

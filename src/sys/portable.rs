@@ -67,3 +67,9 @@ impl Batch {
         }
     }
 }
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch::new()
+    }
+}

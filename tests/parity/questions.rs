@@ -124,6 +124,10 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
     ("class CH", "ID 0100 0001 0000 0000 0000 0776657273696f6e 0462696e64 00 0010 0003"),
     (
+        "class CH at a name that is kept for class IN",
+        "ID 0100 0001 0000 0000 0000 03777777 08757073747265616d 0474657374 00 0001 0003",
+    ),
+    (
         "class ANY",
         "ID 0100 0001 0000 0000 0000 0474696c6c 0473686f70 03737663 07636c7573746572 056c6f63616c 00 0001 00ff",
     ),
@@ -335,7 +339,7 @@ fn names(objects: &[Value]) -> BTreeSet<String> {
                     let address = address["ip"].as_str().expect("an address is a text");
                     names.insert(reverse(address.parse().expect("an address")));
                     let dashed = address.replace(['.', ':'], "-");
-                    let below = [&namespace, "missing", "bare"]
+                    let below = [namespace, "missing", "bare"]
                         .map(|namespace| format!("{dashed}.{namespace}.pod.cluster.local."));
                     names.extend(below);
                     names.insert(format!("{dashed}0.{namespace}.pod.cluster.local."));
@@ -398,9 +402,14 @@ const STRUCTURE: &[&str] = &[
     "pod.cluster.local.",
     "dns.cluster.local.",
     "ns.dns.cluster.local.",
+    "ns.dns.CLUSTER.local.",
     "x.ns.dns.cluster.local.",
     "dns-version.cluster.local.",
     "x.dns-version.cluster.local.",
+    "ns.dns.cluster.local.cluster.local.",
+    "ns.dns.cluster.local.x.cluster.local.",
+    "ns.dns.x.cluster.local.",
+    "x.2.0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.6.9.0.0.0.1.0.0.0.0.d.f.ip6.arpa.",
     "x.cluster.local.",
     "x.y.cluster.local.",
     "x.y.z.cluster.local.",

@@ -18,7 +18,7 @@ impl Variant {
     }
 }
 
-/// A Corefile in which `SOURCE` and `UPSTREAM` are filled in, and what is asked of it.
+/// A Corefile in which `SOURCE`, `UPSTREAM` and `READY`, a port, are filled in, and what is asked of it.
 pub struct Variant {
     pub name: &'static str,
     pub depth: Depth,
@@ -42,14 +42,14 @@ const KUBEADM: &str = ".:PORT {
     health 127.0.0.1:HTTP0 {
         lameduck 1s
     }
-    ready 127.0.0.1:HTTP1
+    ready 127.0.0.1:READY
     kubernetes cluster.local in-addr.arpa ip6.arpa {
         SOURCE
         pods insecure
         fallthrough in-addr.arpa ip6.arpa
         ttl 30
     }
-    prometheus 127.0.0.1:HTTP2
+    prometheus 127.0.0.1:HTTP1
     forward . UPSTREAM {
         max_concurrent 1000
     }
@@ -65,6 +65,7 @@ const KUBEADM: &str = ".:PORT {
 
 const PLAIN: &str = ".:PORT {
     errors
+    ready 127.0.0.1:READY
     kubernetes ZONES {
         SOURCE
         OPTIONS
@@ -102,6 +103,7 @@ const OPTIONS: &[(&str, Depth, &str, &str)] = &[
         "cluster.local 10.96.0.0/12",
         "noendpoints; pods insecure; ttl 0",
     ),
+    ("reverse zones first", Depth::Names, "in-addr.arpa ip6.arpa cluster.local", "pods insecure"),
     (
         "empty services ignored",
         Depth::Names,

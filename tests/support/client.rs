@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hickory_proto::op::Message;
 
@@ -50,6 +50,25 @@ pub fn udp_within(server: SocketAddr, message: &[u8], patience: Duration) -> Opt
     assert_eq!(from, server, "the answer comes from the address that was asked");
     answer.truncate(length);
     Some(answer)
+}
+
+/// Waits until a page on loopback says 200.
+pub fn wait_for_page(port: u16, path: &str) {
+    let begun = Instant::now();
+    loop {
+        let status = TcpStream::connect(("127.0.0.1", port)).and_then(|mut stream| {
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream
+                .write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
+            let mut head = [0; 12];
+            stream.read_exact(&mut head).map(|()| head)
+        });
+        if status.is_ok_and(|head| head.ends_with(b" 200")) {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{path} does not say 200");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Opens a connection.

@@ -62,7 +62,10 @@ impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SettingsError::NotInCluster { cause } => {
-                write!(f, "no in-cluster configuration: {cause}")
+                write!(
+                    f,
+                    "no in-cluster configuration: {cause} (outside a cluster add kubeconfig FILE, endpoint URL or snapshot PATH)"
+                )
             }
             SettingsError::Kubeconfig { path, cause } => {
                 write!(f, "kubeconfig {}: {cause}", path.display())
@@ -100,15 +103,24 @@ pub fn check(settings: &Settings) -> Result<(), SettingsError> {
     // Reads certificates and keys, which is otherwise left to the first connection. A program that gives credentials is not run.
     let tls = match config.auth_info.exec {
         Some(_) => Ok(()),
-        None => config.rustls_client_config().map(drop).map_err(|error| with_causes(&error)),
+        None => config.rustls_client_config().map(drop).map_err(|error| tls_cause(&error)),
     };
     let token =
         config.auth_info.token_file.as_ref().map_or(Ok(()), |path| readable(Path::new(path)));
     tls.and(token).map_err(|cause| wrong(&settings.origin, cause))
 }
 
+/// A client, and the host and port that it talks to. Needs the runtime; reads files, and may run the program that a kubeconfig names.
+pub(super) fn client(origin: &Origin) -> Result<(kube::Client, String), SettingsError> {
+    let config = client_config(origin)?;
+    let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
+    let client =
+        kube::Client::try_from(config).map_err(|error| wrong(origin, tls_cause(&error)))?;
+    Ok((client, host))
+}
+
 /// What the client needs to reach the API server.
-pub(super) fn client_config(origin: &Origin) -> Result<Config, SettingsError> {
+fn client_config(origin: &Origin) -> Result<Config, SettingsError> {
     let mut config = match origin {
         Origin::InCluster => {
             let variable = |name: &str| {
@@ -135,6 +147,15 @@ pub(super) fn client_config(origin: &Origin) -> Result<Config, SettingsError> {
     // When to try again is decided by whoever asks.
     config.default_retry = false;
     Ok(config)
+}
+
+/// rustls takes version 3 only, where Go's TLS takes version 1 too; its own words do not say that.
+fn tls_cause(error: &kube::Error) -> String {
+    let text = with_causes(error);
+    if text.contains("invalid private key") && text.contains("UnsupportedCertVersion") {
+        return "the client certificate is of X.509 version 1, want version 3".to_owned();
+    }
+    text
 }
 
 fn wrong(origin: &Origin, cause: String) -> SettingsError {

@@ -10,7 +10,7 @@ use periplus_core::metrics::Registry;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::check::client_config;
+use super::check::client;
 use super::failure::{Failure, with_causes};
 use super::limit::Limiter;
 use super::metrics::RequestMetrics;
@@ -105,18 +105,10 @@ impl Connection {
             return Ok(live.clone());
         }
         let origin = self.origin.clone();
-        // Reads files, and may run the program that a kubeconfig names for credentials.
-        let made = tokio::task::spawn_blocking(move || {
-            let config = client_config(&origin)
-                .map_err(|error| Failure::Configuration(error.to_string()))?;
-            let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
-            let client = kube::Client::try_from(config);
-            client
-                .map(|client| (client, host))
-                .map_err(|error| Failure::Configuration(with_causes(&error)))
-        });
+        let made = tokio::task::spawn_blocking(move || client(&origin)).await;
+        let failure = |error: &dyn std::fmt::Display| Failure::Configuration(error.to_string());
         let (client, host) =
-            made.await.map_err(|error| Failure::Configuration(error.to_string()))??;
+            made.map_err(|error| failure(&error))?.map_err(|error| failure(&error))?;
         let metrics = Arc::new(RequestMetrics::new(Arc::clone(&self.registry), &host));
         Ok(live.insert(Live { client, metrics, made: Instant::now() }).clone())
     }

@@ -103,6 +103,15 @@ impl<S: Sink> Feed<S> {
         }
     }
 
+    /// Something was wrong, but is no more.
+    pub(super) fn notes(&self, failure: &Failure) {
+        self.metrics.failed(failure);
+        tracing::warn!(
+            "plugin/kubernetes: {}: {failure}; the list was read again",
+            name(self.resource)
+        );
+    }
+
     /// Reading works. Logged when it did not before.
     pub(super) fn works(&self) {
         if let Some(time) = self.state().and_then(ResourceState::works) {

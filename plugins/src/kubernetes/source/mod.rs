@@ -160,6 +160,10 @@ pub(crate) struct Timing {
     /// The server sends a bookmark shortly before it ends a watch, whatever else happens, so that this is also the
     /// time in which a dead connection is noticed. A watch that goes on from a bookmark costs the server next to nothing.
     pub(crate) watch: Duration,
+    /// The same for the first watch after a failure. The bookmark comes two seconds before its end.
+    pub(crate) trial: Duration,
+    /// Between two lists that are read because a watch ended in an odd way.
+    pub(crate) suspicion_pause: Duration,
     /// How much later than asked for the end of a watch may come.
     pub(crate) watch_grace: Duration,
     /// The first wait after a failure.
@@ -176,6 +180,8 @@ impl Default for Timing {
             answer: Duration::from_secs(30),
             list_silence: Duration::from_secs(20),
             watch: Duration::from_secs(40),
+            trial: Duration::from_secs(5),
+            suspicion_pause: Duration::from_secs(300),
             watch_grace: Duration::from_secs(5),
             backoff: Duration::from_millis(200),
             backoff_most: Duration::from_secs(15),

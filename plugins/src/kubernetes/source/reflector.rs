@@ -1,19 +1,24 @@
 //! Follows one kind of object on the API server: list, watch, and again from where that ended.
 //!
 //! ```text
-//!  start -> List(Any) ------ complete ------> Watch(version) <---------------------------.
-//!             ^ failed                           | ended, or a bookmark came: go on ------|
-//!             '- again                           | failed, or ended without a bookmark    |
-//!                                                v                                        |
-//!                                             Probe(version): at which version are you? --'
-//!                                                | older than ours
-//!           410 Gone: List(AtLeast) <- Watch     v
-//!             '- failed ------------------> List(Latest)
+//!  start -> List(Any) -- read ---> Watch(version) <--------------------------------------.
+//!             ^ failed              |    |   \___ ended in time, after a bookmark: again --|
+//!             '- again              |    | ended in time, but without a bookmark          |
+//!                                   |    v                                                |
+//!    failed, or ended early:        |  Probe(version): at which version are you? -- newer-'
+//!    the server may have restarted  |    ^                                        |
+//!                                   v    | not the first time                     | older
+//!   410 Gone --> List(AtLeast) <-- suspect                                        |
+//!                   '- refused --> List(Latest) <---------------------------------'
 //! ```
 //!
-//! A server that was restored from a backup is *behind* what we have seen. It would send nothing for a watch from our version until it
-//! has caught up, without an error; bookmarks do not come either. That is what the probe is for, and why it asks whenever something
-//! was odd.
+//! A server that was restored from a backup is *behind* what we have seen. It sends nothing for a watch from our version until it has
+//! caught up, neither an error nor a bookmark: that is what the probe finds. If it has caught up already, by changes that are not those that
+//! we know, only a list shows what is different. So the first odd end of a watch in a while leads to a list, which is
+//! compared and costs no more than what a restarted server asks for anyway (410 Gone); odd ends in quick succession lead to a probe.
+//!
+//! The server sends a bookmark shortly before it ends a watch as asked. The first watch after a failure is a short one, so that its
+//! bookmark soon says that the data is current again.
 
 use std::cmp::Ordering;
 use std::fmt::Write as _;
@@ -51,21 +56,37 @@ pub(super) struct Reflector<S> {
     /// Path and selectors, to which a request adds its parameters.
     base: String,
     timing: Timing,
+    /// What has been seen: that of the last list, event or bookmark. Empty before the first list.
+    version: String,
+    /// When the last event or bookmark of the watch that runs came.
+    heard: Option<Instant>,
+    /// When a list was last read because of a suspicion.
+    suspected: Option<Instant>,
 }
 
 /// What to do next.
 enum Step {
     List(From),
-    Probe(String),
-    Watch(String),
+    /// The watch that comes after it is of this length.
+    Probe(Length),
+    Watch(Length),
+}
+
+/// How long a watch is asked to last.
+#[derive(Clone, Copy)]
+enum Length {
+    /// Long enough for a bookmark.
+    Trial,
+    /// As long as it takes to notice a dead connection in time.
+    Usual,
 }
 
 /// How new a list has to be.
 enum From {
     /// Whatever the server has at hand; the watch brings what is missing.
     Any,
-    /// Nothing older than this version: the server may answer from its watch cache.
-    AtLeast(String),
+    /// Nothing older than what we have: the server may answer from its watch cache.
+    AtLeast,
     /// What is stored now.
     Latest(Pages),
 }
@@ -86,7 +107,15 @@ impl<S: Sink> Reflector<S> {
         timing: Timing,
     ) -> Reflector<S> {
         let base = base(feed.resource(), selector);
-        Reflector { feed, connection, base, timing }
+        Reflector {
+            feed,
+            connection,
+            base,
+            timing,
+            version: String::new(),
+            heard: None,
+            suspected: None,
+        }
     }
 
     /// Follows the objects for ever.
@@ -96,17 +125,14 @@ impl<S: Sink> Reflector<S> {
         loop {
             let (next, failure) = match step {
                 Step::List(from) => match self.list(&from).await {
-                    Ok(version) => (Step::Watch(version), None),
+                    Ok(()) => (Step::Watch(Length::Usual), None),
                     Err(failure) => (Step::List(after_failed_list(from, &failure)), Some(failure)),
                 },
-                Step::Probe(version) => match self.probe(&version).await {
-                    Ok(()) => (Step::Watch(version), None),
-                    Err(failure @ Failure::WentBack { .. }) => {
-                        (Step::List(From::Latest(Pages::Small)), Some(failure))
-                    }
-                    Err(failure) => (Step::Probe(version), Some(failure)),
+                Step::Probe(length) => match self.probe().await {
+                    Ok(()) => (Step::Watch(length), None),
+                    Err(failure) => (after_failed_probe(&failure), Some(failure)),
                 },
-                Step::Watch(version) => self.watch(version, &mut backoff).await,
+                Step::Watch(length) => self.watch(length, &mut backoff).await,
             };
             step = next;
             if let Some(failure) = failure {
@@ -117,15 +143,15 @@ impl<S: Sink> Reflector<S> {
         }
     }
 
-    /// Reads a list. Returns its version.
-    async fn list(&mut self, from: &From) -> Result<String, Failure> {
-        let limit = PAGE.to_string();
+    /// Reads a list.
+    async fn list(&mut self, from: &From) -> Result<(), Failure> {
+        let (limit, version) = (PAGE.to_string(), self.version.clone());
         let mut page = String::new();
         self.feed.list_begins();
         loop {
             let mut parameters = match from {
                 From::Any => vec![("resourceVersion", "0")],
-                From::AtLeast(version) => {
+                From::AtLeast => {
                     vec![
                         ("resourceVersion", version.as_str()),
                         ("resourceVersionMatch", "NotOlderThan"),
@@ -143,7 +169,10 @@ impl<S: Sink> Reflector<S> {
                 self.feed.list_ended();
                 self.feed.complete();
                 self.feed.works();
-                return Ok(metadata.resource_version);
+                let came = self.advance(metadata.resource_version);
+                // It has just been read, whatever it is.
+                came.unwrap_or_else(|failure| self.feed.notes(&failure));
+                return Ok(());
             }
         }
     }
@@ -177,12 +206,10 @@ impl<S: Sink> Reflector<S> {
     }
 
     /// Asks the server how far it is: a quorum read, but of one object at most.
-    async fn probe(&mut self, version: &str) -> Result<(), Failure> {
-        let metadata = self.first_object().await?;
-        match compare(&metadata.resource_version, version) {
-            Some(Ordering::Less) => {
-                Err(Failure::WentBack { from: version.to_owned(), to: metadata.resource_version })
-            }
+    async fn probe(&mut self) -> Result<(), Failure> {
+        let to = self.first_object().await?.resource_version;
+        match compare(&to, &self.version) {
+            Some(Ordering::Less) => Err(Failure::WentBack { from: self.version.clone(), to }),
             _ => Ok(()),
         }
     }
@@ -204,24 +231,28 @@ impl<S: Sink> Reflector<S> {
     }
 
     /// Reads events until the watch ends. Returns what to do next, and what went wrong.
-    async fn watch(&mut self, version: String, backoff: &mut Backoff) -> (Step, Option<Failure>) {
+    async fn watch(&mut self, length: Length, backoff: &mut Backoff) -> (Step, Option<Failure>) {
+        let time = match length {
+            Length::Trial => self.timing.trial,
+            Length::Usual => self.timing.watch.mul_f64(1.0 + 0.25 * fastrand::f64()),
+        };
         let started = Instant::now();
-        let mut watch = Watch { version, heard: None };
-        let result = self.events(&mut watch).await;
-        let Watch { version, heard } = watch;
-        if heard.is_some() {
+        self.heard = None;
+        let result = self.events(time).await;
+        if self.heard.is_some() {
             backoff.reset();
         }
         match result {
-            Ok(()) => {
+            Ok(()) if started.elapsed() < time.mul_f64(0.9) => {
                 // Against a server that ends its watches at once.
-                if started.elapsed() < self.timing.backoff_most {
+                if started.elapsed() < time / 2 {
                     sleep(backoff.next()).await;
                 }
-                // The ordinary end of a watch comes after a bookmark at least.
-                (if heard.is_some() { Step::Watch(version) } else { Step::Probe(version) }, None)
+                (self.suspect(), None)
             }
-            Err(Failure::Expired) => (Step::List(From::AtLeast(version)), Some(Failure::Expired)),
+            Ok(()) if self.heard.is_some() => (Step::Watch(Length::Usual), None),
+            Ok(()) => (Step::Probe(Length::Usual), None),
+            Err(failure @ Failure::Expired) => (Step::List(From::AtLeast), Some(failure)),
             Err(failure @ Failure::WentBack { .. }) => {
                 (Step::List(From::Latest(Pages::Small)), Some(failure))
             }
@@ -229,20 +260,29 @@ impl<S: Sink> Reflector<S> {
                 if matches!(failure, Failure::Stalled(_)) {
                     self.connection.distrust().await;
                 }
-                (Step::Probe(version), Some(failure))
+                (self.suspect(), Some(failure))
             }
         }
     }
 
-    async fn events(&mut self, watch: &mut Watch) -> Result<(), Failure> {
-        let time = self.timing.watch.mul_f64(1.0 + 0.25 * fastrand::f64());
+    /// The server may not be what it was.
+    fn suspect(&mut self) -> Step {
+        let pause = self.timing.suspicion_pause;
+        if self.suspected.is_some_and(|time| time.elapsed() < pause) {
+            return Step::Probe(Length::Trial);
+        }
+        self.suspected = Some(Instant::now());
+        Step::List(From::AtLeast)
+    }
+
+    async fn events(&mut self, time: Duration) -> Result<(), Failure> {
         // The server counts in whole seconds.
         let seconds = time.as_secs_f64().ceil();
         let parameters = [
             ("watch", "true"),
             ("allowWatchBookmarks", "true"),
             ("timeoutSeconds", &seconds.to_string()),
-            ("resourceVersion", &watch.version),
+            ("resourceVersion", &self.version),
         ];
         let mut body = self.connection.get(&self.url(&parameters)).await?;
         self.feed.works();
@@ -256,23 +296,23 @@ impl<S: Sink> Reflector<S> {
                 Ok(None) => return Ok(()),
                 // A server that sends, but does not end the watch: it is ended from here.
                 Err(Failure::Stalled(_))
-                    if watch.heard.is_some_and(|heard| end - heard < self.timing.watch) =>
+                    if self.heard.is_some_and(|heard| end - heard < self.timing.watch) =>
                 {
                     return Ok(());
                 }
                 Err(Failure::Stalled(_)) => return Err(Failure::Stalled(time)),
                 Err(failure) => return Err(failure),
             };
-            let before = watch.heard;
-            let result = lines.push(&chunk, |line| self.event(watch, line));
-            if watch.heard != before {
+            let before = self.heard;
+            let result = lines.push(&chunk, |line| self.event(line));
+            if self.heard != before {
                 self.feed.current();
             }
             result?;
         }
     }
 
-    fn event(&mut self, watch: &mut Watch, line: &[u8]) -> Result<(), Failure> {
+    fn event(&mut self, line: &[u8]) -> Result<(), Failure> {
         if line.trim_ascii().is_empty() {
             return Ok(());
         }
@@ -282,26 +322,36 @@ impl<S: Sink> Reflector<S> {
         match event.kind {
             "BOOKMARK" => {
                 let bookmark = Bookmark::deserialize(object).map_err(malformed)?;
-                watch.advance(bookmark.metadata.resource_version)?;
+                self.advance(bookmark.metadata.resource_version)?;
             }
             "ERROR" => return Err(Status::deserialize(object).map_err(malformed)?.failure()),
             kind => match decode(resource, object) {
                 Ok(decoded) if kind == "DELETED" => {
-                    watch.hear();
+                    self.heard = Some(Instant::now());
                     // Some servers say at which version it was last alive.
-                    if compare(&decoded.version, &watch.version) != Some(Ordering::Less) {
-                        watch.advance(decoded.version)?;
+                    if compare(&decoded.version, &self.version) != Some(Ordering::Less) {
+                        self.advance(decoded.version)?;
                     }
                     self.feed.gone(decoded.key);
                 }
                 Ok(decoded) => {
-                    watch.advance(decoded.version.clone())?;
+                    self.advance(decoded.version.clone())?;
                     self.feed.seen(decoded);
                 }
                 Err(error) => passed_over(resource, &error),
             },
         }
         Ok(())
+    }
+
+    /// A list, event or bookmark with this version came.
+    fn advance(&mut self, version: String) -> Result<(), Failure> {
+        self.heard = Some(Instant::now());
+        let from = std::mem::replace(&mut self.version, version);
+        match compare(&self.version, &from) {
+            Some(Ordering::Less) => Err(Failure::WentBack { from, to: self.version.clone() }),
+            _ => Ok(()),
+        }
     }
 
     fn url(&self, parameters: &[(&str, &str)]) -> String {
@@ -313,37 +363,22 @@ impl<S: Sink> Reflector<S> {
     }
 }
 
-/// A watch that runs.
-struct Watch {
-    /// What has been seen.
-    version: String,
-    /// When the last event or bookmark came.
-    heard: Option<Instant>,
-}
-
-impl Watch {
-    fn hear(&mut self) {
-        self.heard = Some(Instant::now());
-    }
-
-    /// An event or bookmark with this version came.
-    fn advance(&mut self, version: String) -> Result<(), Failure> {
-        self.hear();
-        if compare(&version, &self.version) == Some(Ordering::Less) {
-            return Err(Failure::WentBack { from: std::mem::take(&mut self.version), to: version });
-        }
-        self.version = version;
-        Ok(())
-    }
-}
-
 fn after_failed_list(from: From, failure: &Failure) -> From {
     match (from, failure) {
-        (From::Any, _) => From::Any,
-        // The server's watch cache may be what is behind.
-        (From::AtLeast(_), _) => From::Latest(Pages::Small),
+        // Too old for the server's watch cache, or too new ("Too large resource version", 504).
+        (From::AtLeast, Failure::Expired | Failure::Status(500.., _)) => From::Latest(Pages::Small),
         (From::Latest(_), Failure::Expired) => From::Latest(Pages::One),
         (From::Latest(_), _) => From::Latest(Pages::Small),
+        (from @ (From::Any | From::AtLeast), _) => from,
+    }
+}
+
+fn after_failed_probe(failure: &Failure) -> Step {
+    match failure {
+        Failure::WentBack { .. } => Step::List(From::Latest(Pages::Small)),
+        // Out of reach: it may have been restored meanwhile.
+        Failure::Connect(_) | Failure::Stalled(_) => Step::List(From::AtLeast),
+        _ => Step::Probe(Length::Trial),
     }
 }
 

@@ -78,7 +78,7 @@ impl ListScanner {
                         self.word.1 = at;
                     }
                     b'\\' => self.string = InString::Escaped,
-                    _ => {}
+                    _ => self.skip_text(),
                 },
                 InString::Escaped => self.string = InString::Yes,
                 InString::No => match byte {
@@ -108,6 +108,13 @@ impl ListScanner {
             }
         }
         self.forget_what_is_used()
+    }
+
+    /// Most of a list is text in strings, and most of that is plain.
+    fn skip_text(&mut self) {
+        let rest = &self.buffer[self.position..];
+        let plain = rest.iter().position(|&byte| byte == b'"' || byte == b'\\');
+        self.position += plain.unwrap_or(rest.len());
     }
 
     /// Whether the list came to its end.

@@ -26,7 +26,7 @@ fn name_servers_are_the_service_that_this_machine_is_an_endpoint_of() {
             ("NS.dns.cluster.local AAAA", "NS.dns.cluster.local. 5 AAAA fd00::10"),
             ("ns.dns.Cluster.local A", "ns.dns.Cluster.local. 5 A 10.96.0.10"),
             ("ns.dns.cluster.local SRV", "NODATA cluster.local."),
-            ("ns.dns.cluster.local TXT", "NODATA cluster.local."),
+            ("ns.dns.cluster.local TXT", "NXDOMAIN cluster.local."),
             ("ns.dns.cluster.local NS", "NODATA cluster.local."),
             ("ns.dns.in-addr.arpa A", "ns.dns.in-addr.arpa. 5 A 10.96.0.10"),
             ("svc.cluster.local NS", "NODATA cluster.local."),

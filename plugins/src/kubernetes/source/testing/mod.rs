@@ -5,7 +5,7 @@
 //! ```
 //!
 //! It has what a client that lists and watches can tell apart, and no more: no admission, no validation, no TLS. Label selectors know only
-//! `key=value`. A version counts all changes, as etcd's revision does.
+//! `key=value` and `key notin (value)`. A version counts all changes, as etcd's revision does.
 
 mod serve;
 
@@ -109,7 +109,15 @@ struct Event {
 }
 
 /// A backup of a server's data.
+#[derive(Clone)]
 pub(crate) struct Backup(Stored);
+
+impl Backup {
+    /// As if so many changes of other kinds of objects had come after it.
+    pub(crate) fn skip_versions(&mut self, number: u64) {
+        self.0.version += number;
+    }
+}
 
 impl TestApiServer {
     /// Starts one on a free port.

@@ -91,6 +91,10 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
 fn list(shared: &Shared, collection: &str, query: &BTreeMap<String, String>) -> Answer {
     let state = shared.lock();
     let stored = &state.stored;
+    let wanted: u64 = query.get("resourceVersion").and_then(|text| text.parse().ok()).unwrap_or(0);
+    if wanted > stored.version {
+        return status(504, "Too large resource version");
+    }
     let after = query.get("continue").map_or("", |word| word.as_str());
     let mut found = stored.objects.iter().filter(|((kind, key), object)| {
         kind == collection && key.as_str() > after && selected(object, query)
@@ -212,8 +216,12 @@ fn seen_through(kind: &str, object: &Value, query: &BTreeMap<String, String>) ->
 
 fn selected(object: &Value, query: &BTreeMap<String, String>) -> bool {
     let labels = query.get("labelSelector").is_none_or(|selector| {
+        let label = |key: &str| &object["metadata"]["labels"][key];
+        if let Some((key, value)) = selector.split_once(" notin ") {
+            return *label(key) != value.trim_matches(['(', ')']);
+        }
         let (key, value) = selector.split_once('=').unwrap_or((selector, ""));
-        object["metadata"]["labels"][key] == value
+        *label(key) == value
     });
     let phase = object["status"]["phase"].as_str().unwrap_or("Running");
     labels

@@ -94,6 +94,8 @@ pub(super) fn fast() -> Timing {
         answer: Duration::from_secs(1),
         list_silence: Duration::from_millis(500),
         watch: Duration::from_secs(1),
+        trial: Duration::from_secs(1),
+        suspicion_pause: Duration::from_secs(300),
         watch_grace: Duration::from_millis(500),
         backoff: Duration::from_millis(10),
         backoff_most: Duration::from_millis(100),

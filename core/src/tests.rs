@@ -1,0 +1,8 @@
+//! The data model and the codec, against tables and against hickory-proto, which was written by others.
+
+mod codec;
+mod model;
+mod names;
+mod records;
+mod truncation;
+mod zones;
