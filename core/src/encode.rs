@@ -12,6 +12,8 @@ use crate::reply::{Answer, Failure, Reply};
 
 /// Offset of the question's name in every message.
 const QUESTION: usize = HEADER;
+/// Most labels of a name, the root not counted: each takes two bytes at least.
+const MAX_LABELS: usize = 127;
 /// The largest offset a compression pointer can hold (RFC 1035 section 4.1.4).
 const MAX_POINTER: usize = 0x3fff;
 
@@ -284,6 +286,8 @@ pub struct Compressor {
     slots: Box<[Slot; Compressor::SLOTS]>,
     message: u32,
     used: usize,
+    /// The suffixes of the name at hand, longest first: where each begins and its hash.
+    suffixes: Box<[(u8, u32); MAX_LABELS]>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -300,7 +304,12 @@ impl Compressor {
 
     /// An empty one, to be kept by a worker.
     pub fn new() -> Compressor {
-        Compressor { slots: Box::new([Slot::default(); Compressor::SLOTS]), message: 0, used: 0 }
+        Compressor {
+            slots: Box::new([Slot::default(); Compressor::SLOTS]),
+            message: 0,
+            used: 0,
+            suffixes: Box::new([(0, 0); MAX_LABELS]),
+        }
     }
 
     fn begin(&mut self) {
@@ -316,51 +325,73 @@ impl Compressor {
     /// Appends `name` to the message that starts at `start`, sharing the longest tail already there.
     fn write(&mut self, out: &mut Vec<u8>, start: usize, question: NameRef<'_>, name: NameRef<'_>) {
         if self.used == 0 {
-            self.learn_first(question, QUESTION, usize::MAX);
+            let labels = self.hash_suffixes(question);
+            self.learn(labels, QUESTION);
         }
-        let mut rest = name;
+        let labels = self.hash_suffixes(name);
         let mut fresh = 0;
         let found = loop {
-            if rest.is_root() {
+            if fresh == labels {
                 break None;
             }
-            if let Some(offset) = self.find(out, start, rest) {
+            let (begin, hash) = self.suffixes[fresh];
+            if let Some(offset) = self.find(out, start, name.suffix(usize::from(begin)), hash) {
                 break Some(offset);
             }
             fresh += 1;
-            rest = rest.parent().unwrap_or(NameRef::ROOT);
         };
         let at = out.len() - start;
-        let head = name.len() - rest.len();
-        out.extend_from_slice(&name.as_wire()[..head]);
         match found {
-            Some(offset) => out.extend_from_slice(&(0xc000 | offset).to_be_bytes()),
-            None => out.push(0),
+            Some(offset) => {
+                let head = usize::from(self.suffixes[fresh].0);
+                out.extend_from_slice(&name.as_wire()[..head]);
+                out.extend_from_slice(&(0xc000 | offset).to_be_bytes());
+            }
+            None => out.extend_from_slice(name.as_wire()),
         }
-        self.learn_first(name, at, fresh);
+        self.learn(fresh, at);
     }
 
-    /// Adds the `count` longest suffixes of a name that stands at `at`.
-    fn learn_first(&mut self, name: NameRef<'_>, at: usize, count: usize) {
-        let mut rest = name;
-        for _ in 0..count {
-            let offset = at + name.len() - rest.len();
-            if rest.is_root() || offset > MAX_POINTER || self.used >= Compressor::MOST {
+    /// Fills `suffixes` from a name and says how many there are, the root not counted. One pass from the last label to the
+    /// first gives all hashes, spelling included. Strangers choose these names, but a table lives for one message and
+    /// stops growing, so that collisions cost at most its length.
+    fn hash_suffixes(&mut self, name: NameRef<'_>) -> usize {
+        let wire = name.as_wire();
+        let mut labels = 0;
+        let mut at = 0;
+        while let Some(&length) = wire.get(at).filter(|length| **length != 0) {
+            // A name has at most 255 bytes.
+            self.suffixes[labels].0 = at as u8;
+            labels += 1;
+            at += 1 + usize::from(length);
+        }
+        let mut hash = 0;
+        for (begin, slot) in self.suffixes[..labels].iter_mut().rev() {
+            let begin = usize::from(*begin);
+            hash = mix(hash, &wire[begin..at]);
+            at = begin;
+            *slot = (hash >> 32) as u32;
+        }
+        labels
+    }
+
+    /// Adds the `count` longest of `suffixes`, whose name stands at `at`.
+    fn learn(&mut self, count: usize, at: usize) {
+        for &(begin, hash) in &self.suffixes[..count] {
+            let offset = at + usize::from(begin);
+            if offset > MAX_POINTER || self.used >= Compressor::MOST {
                 return;
             }
-            let hash = hash(rest);
             let mut index = hash as usize % Compressor::SLOTS;
             while self.slots[index].message == self.message {
                 index = (index + 1) % Compressor::SLOTS;
             }
             self.slots[index] = Slot { message: self.message, hash, offset: offset as u16 };
             self.used += 1;
-            rest = rest.parent().unwrap_or(NameRef::ROOT);
         }
     }
 
-    fn find(&self, out: &[u8], start: usize, name: NameRef<'_>) -> Option<u16> {
-        let hash = hash(name);
+    fn find(&self, out: &[u8], start: usize, name: NameRef<'_>, hash: u32) -> Option<u16> {
         let mut index = hash as usize % Compressor::SLOTS;
         while self.slots[index].message == self.message {
             let slot = self.slots[index];
@@ -379,12 +410,17 @@ impl Default for Compressor {
     }
 }
 
-/// FNV-1a over the wire bytes, spelling included. Strangers choose these names, but a table lives for one
-/// message and stops growing, so that collisions cost at most its length.
-fn hash(name: NameRef<'_>) -> u32 {
-    name.as_wire()
-        .iter()
-        .fold(0x811c_9dc5, |hash: u32, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+/// Adds a label with its length byte to the hash of what follows it, eight bytes at a time.
+fn mix(hash: u64, label: &[u8]) -> u64 {
+    // The odd number nearest to 2^64 divided by the golden ratio; the shift brings high bits down again.
+    let step = |hash: u64, word: u64| {
+        let product = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        product ^ product >> 32
+    };
+    let (words, rest) = label.as_chunks::<8>();
+    let hash = words.iter().fold(hash, |hash, word| step(hash, u64::from_le_bytes(*word)));
+    let last = rest.iter().rev().fold(0, |last, &byte| last << 8 | u64::from(byte));
+    step(hash, last)
 }
 
 /// Whether the (possibly compressed) name at `at` is `name`, byte for byte.

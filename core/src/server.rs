@@ -15,7 +15,7 @@ use std::time::Instant;
 use crate::codes::{Class, Rcode, RecordType};
 use crate::encode::{Compressor, encode, encode_bad_version, encode_no_question, encode_rejection};
 use crate::metrics::Counter;
-use crate::name::{Name, NameRef};
+use crate::name::{MAX_NAME, Name, NameRef};
 use crate::plugin::{Later, Next, Outcome, Plugin};
 use crate::query::{Admission, Query, admit};
 use crate::reply::{Answer, Failure};
@@ -30,6 +30,9 @@ pub struct Block {
 pub struct Server {
     label: Arc<str>,
     zones: HashMap<Name, Vec<Arc<Block>>, foldhash::fast::RandomState>,
+    /// Which wire lengths the zones have: a name's tail of another length needs no look-up. With `.` alone, as kubeadm
+    /// configures it, no tail needs one but the root.
+    lengths: [bool; MAX_NAME + 1],
     any_class: bool,
     /// With `debug`, a panic in a plugin ends the process, as operators who look for it want.
     panics_are_fatal: bool,
@@ -63,12 +66,15 @@ impl Server {
     /// Puts a server together.
     pub fn new(parts: ServerParts) -> Server {
         let mut zones: HashMap<Name, Vec<Arc<Block>>, _> = HashMap::default();
+        let mut lengths = [false; MAX_NAME + 1];
         for (zone, block) in parts.zones {
+            lengths[zone.as_wire().len()] = true;
             zones.entry(zone).or_default().push(block);
         }
         Server {
             label: parts.label.into(),
             zones,
+            lengths,
             any_class: parts.any_class,
             panics_are_fatal: parts.panics_are_fatal,
             panics: parts.panics,
@@ -189,6 +195,9 @@ impl Server {
     }
 
     fn blocks_of(&self, zone: NameRef<'_>) -> Option<&Arc<Block>> {
+        if !self.lengths[zone.len()] {
+            return None;
+        }
         self.zones.get(zone.as_wire())?.first()
     }
 }
