@@ -61,9 +61,17 @@ impl Admin {
         }
         let mut fresh = BTreeMap::new();
         for address in tables.keys().filter(|address| !self.open.contains_key(address)) {
-            let socket =
-                listen(address.socket_address()).map_err(|error| (address.clone(), error))?;
-            fresh.insert(address.clone(), socket);
+            match listen(address.socket_address()) {
+                Ok(socket) => {
+                    fresh.insert(address.clone(), socket);
+                }
+                Err(error)
+                    if pages.iter().any(|page| page.required && page.address == *address) =>
+                {
+                    return Err((address.clone(), error));
+                }
+                Err(error) => tracing::error!("cannot listen on {address}: {error}"),
+            }
         }
         Ok(Opened { tables, fresh })
     }

@@ -243,7 +243,7 @@ impl Program {
         if !lameduck.is_zero() {
             tracing::info!(
                 "plugin/health: Going into lameduck mode for {}",
-                periplus_core::corefile::format_go_duration(lameduck)
+                periplus_core::corefile::print_go_duration(lameduck)
             );
             std::thread::sleep(lameduck);
         }

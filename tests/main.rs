@@ -4,6 +4,7 @@
 
 mod support;
 
+mod admin;
 mod cluster;
 mod command_line;
 mod folders;

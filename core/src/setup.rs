@@ -192,14 +192,24 @@ impl Instance {
     }
 
     /// Registers a page of an admin HTTP listener. All pages with the same address share one listener, which
-    /// survives reloads.
+    /// survives reloads. Where it cannot be opened, the configuration is refused.
     pub fn serve(
         &mut self,
         address: HttpAddress,
         path: &'static str,
         content: impl Fn() -> PageContent + Send + Sync + 'static,
     ) {
-        self.pages.push(Page { address, path, content: Arc::new(content) });
+        self.pages.push(Page { address, path, content: Arc::new(content), required: true });
+    }
+
+    /// The same for a page that the server can do without: where its listener cannot be opened, that is logged.
+    pub fn serve_if_possible(
+        &mut self,
+        address: HttpAddress,
+        path: &'static str,
+        content: impl Fn() -> PageContent + Send + Sync + 'static,
+    ) {
+        self.pages.push(Page { address, path, content: Arc::new(content), required: false });
     }
 }
 
@@ -222,6 +232,8 @@ pub struct Page {
     pub path: &'static str,
     /// Makes the content for each request; must not block.
     pub content: Arc<dyn Fn() -> PageContent + Send + Sync>,
+    /// Whether the configuration is refused when its listener cannot be opened.
+    pub required: bool,
 }
 
 /// What a page says.

@@ -268,14 +268,14 @@ fn is_nodata(wire: &Wire) -> bool {
     wire.rcode() == NOERROR && wire.answer.is_empty() && wire.authority.len() == 1
 }
 
-/// Whether answer and authority are the same once each record is changed so.
+/// Whether flags and OPT are the same, and answer and authority once each record is changed so.
 fn same_but_for(theirs: &Wire, ours: &Wire, change: impl Fn(Record) -> Record) -> bool {
     let changed = |records: &[Record]| {
         let mut records: Vec<Record> = without_serials(records).into_iter().map(&change).collect();
         records.sort();
         records
     };
-    theirs.rcode() == ours.rcode()
+    (theirs.flags, &theirs.opt) == (ours.flags, &ours.opt)
         && changed(&theirs.answer) == changed(&ours.answer)
         && changed(&theirs.authority) == changed(&ours.authority)
         && theirs.answer.len() + theirs.authority.len() > 0

@@ -251,6 +251,8 @@ fn detailed(questions: &mut Vec<Question>) {
             push(questions, format!("{name} opcode {opcode}"), message);
         }
     }
+    // Kept by the cache, for the message of another class.
+    questions.push(plain("www.upstream.test.", 1));
     for (what, text) in MESSAGES {
         push(questions, (*what).to_owned(), bytes(&text.replace("ID", "0000")));
     }

@@ -82,7 +82,7 @@ fn serve(instance: &mut Instance, address: HttpAddress, registry: &Arc<Registry>
         return;
     }
     let registry = Arc::clone(registry);
-    instance.serve(address, PATH, move || PageContent {
+    instance.serve_if_possible(address, PATH, move || PageContent {
         status: 200,
         content_type: Registry::CONTENT_TYPE,
         body: registry.expose(),

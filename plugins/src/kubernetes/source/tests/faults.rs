@@ -39,35 +39,34 @@ async fn a_first_list_that_fails_is_read_again() {
             "unexpected answer: not a list of objects in JSON".to_owned(),
         ),
     ];
-    for (fault, reason, expected) in cases {
-        let server = TestApiServer::start().await;
-        for number in 0..20 {
-            server.put("services", service("a", &format!("s{number}"), "10.0.0.1"));
-        }
-        server.fault(Verb::List, "services", 3, fault.clone());
-        let source = start(settings_for(&server));
-        until("it is said what fails", || failure(&source, Resource::Services).is_some()).await;
-        let text = failure(&source, Resource::Services).unwrap_or_default();
-        assert!(text.starts_with(&expected), "{fault:?}: {text}");
-        let remark = source
-            .state
-            .remarks()
-            .into_iter()
-            .find(|remark| remark.starts_with("services: not synced: "));
-        assert!(
-            remark.is_some_and(|remark| remark.contains(&expected)),
-            "{:?}",
-            source.state.remarks()
-        );
-        source.until_synced().await;
-        assert_eq!(source.recorder.now().objects.len(), 20, "{fault:?}");
-        assert_eq!(failure(&source, Resource::Services), None, "{fault:?}");
-        assert!(
-            failures(&source, &server, reason) >= 1.0,
-            "{fault:?}: {}",
-            source.registry.expose()
-        );
+    let cases = cases.map(|(fault, reason, expected)| first_list_fails(fault, reason, expected));
+    futures::future::join_all(cases).await;
+}
+
+async fn first_list_fails(fault: Fault, reason: &str, expected: String) {
+    let server = TestApiServer::start().await;
+    for number in 0..20 {
+        server.put("services", service("a", &format!("s{number}"), "10.0.0.1"));
     }
+    server.fault(Verb::List, "services", 3, fault.clone());
+    let source = start(settings_for(&server));
+    until("it is said what fails", || failure(&source, Resource::Services).is_some()).await;
+    let text = failure(&source, Resource::Services).unwrap_or_default();
+    assert!(text.starts_with(&expected), "{fault:?}: {text}");
+    let remark = source
+        .state
+        .remarks()
+        .into_iter()
+        .find(|remark| remark.starts_with("services: not synced: "));
+    assert!(
+        remark.is_some_and(|remark| remark.contains(&expected)),
+        "{:?}",
+        source.state.remarks()
+    );
+    source.until_synced().await;
+    assert_eq!(source.recorder.now().objects.len(), 20, "{fault:?}");
+    assert_eq!(failure(&source, Resource::Services), None, "{fault:?}");
+    assert!(failures(&source, &server, reason) >= 1.0, "{fault:?}: {}", source.registry.expose());
 }
 
 /// Whatever goes wrong with a watch, what is known stays, and what happens meanwhile is there soon.
@@ -85,23 +84,25 @@ async fn a_watch_that_fails_is_replaced() {
         Fault::EndAfter(10),
         Fault::Garbage,
     ];
-    for fault in faults {
-        let server = TestApiServer::start().await;
-        server.put("services", service("a", "one", "10.0.0.1"));
-        server.put("services", service("a", "two", "10.0.0.2"));
-        server.fault(Verb::Watch, "services", 3, fault.clone());
-        let source = start(settings_for(&server));
-        source.until_synced().await;
-        server.delete("services", "a/one");
-        server.put("services", service("a", "three", "10.0.0.3"));
-        source.until_objects(&["Service a/three", "Service a/two"]).await;
-        until("the failure is over", || failure(&source, Resource::Services).is_none()).await;
-        let changes = source.recorder.now().changes.len();
-        assert!(
-            (2..=4).contains(&changes),
-            "{fault:?}: nothing is reported twice, but there are {changes} changes"
-        );
-    }
+    futures::future::join_all(faults.map(watch_fails)).await;
+}
+
+async fn watch_fails(fault: Fault) {
+    let server = TestApiServer::start().await;
+    server.put("services", service("a", "one", "10.0.0.1"));
+    server.put("services", service("a", "two", "10.0.0.2"));
+    server.fault(Verb::Watch, "services", 3, fault.clone());
+    let source = start(settings_for(&server));
+    source.until_synced().await;
+    server.delete("services", "a/one");
+    server.put("services", service("a", "three", "10.0.0.3"));
+    source.until_objects(&["Service a/three", "Service a/two"]).await;
+    until("the failure is over", || failure(&source, Resource::Services).is_none()).await;
+    let changes = source.recorder.now().changes.len();
+    assert!(
+        (2..=4).contains(&changes),
+        "{fault:?}: nothing is reported twice, but there are {changes} changes"
+    );
 }
 
 #[tokio::test]

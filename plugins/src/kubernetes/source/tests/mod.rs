@@ -93,8 +93,8 @@ pub(super) fn fast() -> Timing {
     Timing {
         answer: Duration::from_secs(1),
         list_silence: Duration::from_millis(500),
-        watch: Duration::from_secs(1),
-        trial: Duration::from_secs(1),
+        watch: Duration::from_millis(800),
+        trial: Duration::from_millis(800),
         suspicion_pause: Duration::from_secs(300),
         watch_grace: Duration::from_millis(500),
         backoff: Duration::from_millis(10),
