@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,8 +28,21 @@ fn file() -> PathBuf {
     repository().join("bench/history.jsonl")
 }
 
+/// Makes a run part of the history, and its chart the one that is shown.
+pub(crate) fn record(report: &Report) -> Result<()> {
+    fs::write(repository().join("bench/chart.svg"), chart::bars(report))?;
+    add(report)?;
+    draw()
+}
+
+/// The same for a run whose result was kept as JSON.
+pub(crate) fn record_file(file: &Path) -> Result<()> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    record(&serde_json::from_str(&text)?)
+}
+
 /// Appends a run.
-pub(crate) fn add(report: &Report) -> Result<()> {
+fn add(report: &Report) -> Result<()> {
     let rounded = |value: f64| (value * 100.0).round() / 100.0;
     let entry = Entry {
         machine: report.machine.clone(),

@@ -36,7 +36,11 @@ impl Machine {
             commit: commit(),
             processor: models.first().copied().unwrap_or("unknown").to_owned(),
             cpus: models.len(),
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            kernel: read("/proc/sys/kernel/osrelease")
+                .splitn(3, '.')
+                .take(2)
+                .collect::<Vec<_>>()
+                .join("."),
             load: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
         }
     }

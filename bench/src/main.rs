@@ -48,7 +48,8 @@ fn main() -> ExitCode {
     let result = match &options.command {
         None => run::run(&options),
         Some(Command::Instructions(arguments)) => instructions::run(arguments),
-        Some(Command::History) => history::draw(),
+        Some(Command::History { add: Some(file) }) => history::record_file(file),
+        Some(Command::History { add: None }) => history::draw(),
         Some(Command::Floor { listen }) => floor::serve(*listen),
         Some(Command::Drive { path, count }) => instructions::drive::drive(path, *count),
     };

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -44,7 +45,11 @@ pub(crate) enum Command {
     /// Count instructions per query and compare them with bench/instructions.toml
     Instructions(Instructions),
     /// Draw bench/history.svg from bench/history.jsonl
-    History,
+    History {
+        /// First add this result of an earlier run (a file of bench/results)
+        #[arg(long, value_name = "FILE")]
+        add: Option<PathBuf>,
+    },
     /// Echo datagrams: what receiving and sending alone cost
     #[command(hide = true)]
     Floor { listen: SocketAddr },

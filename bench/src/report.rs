@@ -144,7 +144,7 @@ impl Report {
         };
         let (floor, coredns) = (cpu_of(Kind::Floor), cpu_of(Kind::Coredns));
         let mut text = format!("### {name}: {}\n\n", scenario.title());
-        text.push_str("| server | qps | user µs | system µs | CPU µs/query (min-max) | x floor | x CoreDNS | p50 / p99 / p99.9 µs | RSS MB | peak MB |\n");
+        text.push_str("| server | qps | user µs | system µs | CPU µs/query (min-max) | x floor | x CoreDNS | p50 / p99 / p99.9 µs (load late) | RSS MB | peak MB |\n");
         text.push_str("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
         for result in self.of(&name) {
             let spread = result.sorted(Turn::total);
@@ -156,10 +156,11 @@ impl Report {
             };
             let latencies = if result.turns.iter().all(|turn| turn.latency.is_some()) {
                 format!(
-                    "{:.0} / {:.0} / {:.0}",
+                    "{:.0} / {:.0} / {:.0} ({:.0})",
                     latency(|l| l.p50),
                     latency(|l| l.p99),
-                    latency(|l| l.p999)
+                    latency(|l| l.p999),
+                    latency(|l| l.late_p99)
                 )
             } else {
                 "-".to_owned()

@@ -183,10 +183,5 @@ fn save(report: &Report, record: bool) -> Result<()> {
     let svg = folder.join(format!("{name}.svg"));
     fs::write(&svg, chart::bars(report))?;
     println!("Written: {} and .svg", json.display());
-    if record {
-        fs::write(repository().join("bench/chart.svg"), chart::bars(report))?;
-        history::add(report)?;
-        history::draw()?;
-    }
-    Ok(())
+    if record { history::record(report) } else { Ok(()) }
 }
