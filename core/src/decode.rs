@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::codes::{Class, Rcode, RecordType, flags};
-use crate::name::{MAX_NAME, NameBuf, NameRef};
+use crate::name::{MAX_NAME, NameBuf};
 use crate::query::{Edns, HEADER, Query};
 use crate::record::{Entry, Owner, RdataNames, RecordSetBuilder, Section};
 use crate::reply::Reply;
@@ -256,11 +256,4 @@ fn expand(message: &[u8], mut at: usize) -> Option<(NameBuf, usize)> {
             _ => return None,
         }
     }
-}
-
-/// Reads the name at the start of an uncompressed message part.
-pub fn read_name(bytes: &[u8]) -> Option<(NameRef<'_>, &[u8])> {
-    let length = crate::name::wire_length(bytes)?;
-    let (name, rest) = bytes.split_at(length);
-    Some((NameRef::from_wire(name)?, rest))
 }

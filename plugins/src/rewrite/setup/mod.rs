@@ -144,21 +144,7 @@ fn read_name(words: &mut Words<'_>) -> Result<NameRule, Diagnostic> {
         None => error,
     })?;
     let (from, to) = (normalize(&second.text), normalize(&third.text));
-    let rewriter = match matching {
-        Match::Exact => exact(second, third)?,
-        Match::Prefix => {
-            Rewriter { from: Matcher::Prefix(from.into()), to: Target::Text(to.into()) }
-        }
-        Match::Suffix => suffix(&from, &to),
-        Match::Substring => {
-            Rewriter { from: Matcher::Substring(from.into()), to: Target::Text(to.into()) }
-        }
-        Match::Regex => {
-            let regex = regex(second, Case::Respected)?;
-            let template = template(third, &to, &regex, second)?;
-            Rewriter { from: Matcher::Regex(regex), to: Target::Template(template) }
-        }
-    };
+    let rewriter = read_rewriter(matching, [second, third], [&from, &to], Case::Respected)?;
     let found = read_answers(words, &first.text)?;
     let mut answers = found.rules;
     if matching == Match::Suffix && found.auto {
@@ -305,19 +291,30 @@ fn read_cname(words: &mut Words<'_>) -> Result<Action, Diagnostic> {
     let message = format!("unknown cname rewrite type: {}", shown(&first.text));
     // Unlike names of questions, these get no final dot of their own in CoreDNS.
     let (from, to) = (second.text.to_ascii_lowercase(), third.text.to_ascii_lowercase());
-    Ok(Action::Cname(match choose(first, &MATCHES, message)? {
-        Match::Exact => exact(second, third)?,
+    let matching = choose(first, &MATCHES, message)?;
+    read_rewriter(matching, [second, third], [&from, &to], Case::Ignored).map(Action::Cname)
+}
+
+/// FROM and TO of a match, as words for errors and for regular expressions, and as the texts that they stand for.
+fn read_rewriter(
+    matching: Match,
+    [from_word, to_word]: [&Word; 2],
+    [from, to]: [&str; 2],
+    case: Case,
+) -> Result<Rewriter, Diagnostic> {
+    Ok(match matching {
+        Match::Exact => exact(from_word, to_word)?,
         Match::Prefix => {
             Rewriter { from: Matcher::Prefix(from.into()), to: Target::Text(to.into()) }
         }
-        Match::Suffix => suffix(&from, &to),
+        Match::Suffix => suffix(from, to),
         Match::Substring => {
             Rewriter { from: Matcher::Substring(from.into()), to: Target::Text(to.into()) }
         }
         Match::Regex => {
-            let regex = regex(second, Case::Ignored)?;
-            let template = template(third, &to, &regex, second)?;
+            let regex = regex(from_word, case)?;
+            let template = template(to_word, to, &regex, from_word)?;
             Rewriter { from: Matcher::Regex(regex), to: Target::Template(template) }
         }
-    }))
+    })
 }
