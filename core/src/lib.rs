@@ -11,6 +11,7 @@ pub mod codes;
 pub mod corefile;
 pub mod decode;
 pub mod encode;
+pub mod exchange;
 pub mod interfaces;
 pub mod metrics;
 pub mod name;

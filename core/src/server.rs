@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use crate::codes::{Class, Rcode, RecordType};
@@ -220,15 +221,20 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Waits for the answer; give it to [`crate::encode::encode`] together with the query.
-    pub async fn answer(self: Box<Self>) -> (Query, Answer) {
-        let Waiting { server, query, future } = *self;
-        let answer = if server.panics_are_fatal {
-            future.await
-        } else {
-            CatchPanic(future).await.unwrap_or_else(|panic| server.panicked(&query, &*panic))
-        };
-        (query, answer)
+    /// Polls for the answer; give it to [`crate::encode::encode`] together with [`Waiting::query`]. Not to be polled again after it.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        if self.server.panics_are_fatal {
+            return self.future.as_mut().poll(cx);
+        }
+        let future = &mut self.future;
+        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)))
+            .unwrap_or_else(|panic| Poll::Ready(self.server.panicked(&self.query, &*panic)))
+    }
+
+    /// Waits for the answer.
+    pub async fn answer(mut self: Box<Self>) -> (Query, Answer) {
+        let answer = std::future::poll_fn(|cx| self.poll(cx)).await;
+        (self.query, answer)
     }
 
     /// The question that waits.
@@ -239,22 +245,5 @@ impl Waiting {
     /// Since when it waits.
     pub fn received(&self) -> Instant {
         self.query.received
-    }
-}
-
-/// A future that turns a panic of the one it polls into an error.
-struct CatchPanic(Later);
-
-impl Future for CatchPanic {
-    type Output = Result<Answer, Box<dyn std::any::Any + Send>>;
-
-    fn poll(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Self::Output> {
-        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(Ok),
-            Err(panic) => std::task::Poll::Ready(Err(panic)),
-        }
     }
 }

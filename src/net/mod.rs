@@ -6,7 +6,9 @@
 //!                      +-- the Server it asks: swapped at a reload, sockets stay
 //! ```
 
+mod exchange;
 mod limits;
+mod tasks;
 mod tcp;
 mod udp;
 
@@ -175,7 +177,7 @@ impl Listener {
 /// The bound sockets of one address, before anything serves them.
 struct Sockets {
     local: SocketAddr,
-    udp: Vec<UdpSocket>,
+    udp: Vec<udp::WorkerSocket>,
     tcp: TcpListener,
     server: Arc<Server>,
 }
@@ -211,7 +213,7 @@ impl Sockets {
         address = tcp.local_addr().map_err(failed("Listen"))?;
         let failed = |error| ListenError { step: "ListenPacket", address, error };
         let udp = (0..workers)
-            .map(|_| udp_socket(address, wildcard))
+            .map(|_| udp_socket(address, wildcard).and_then(udp::WorkerSocket::new))
             .collect::<io::Result<_>>()
             .map_err(failed)?;
         Ok(Sockets { local: address, udp, tcp, server: Arc::clone(server) })

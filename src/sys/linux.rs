@@ -39,7 +39,7 @@ impl ReturnPath {
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    fn header(&mut self, iov: *mut libc::iovec) -> libc::msghdr {
+    pub(super) fn header(&mut self, iov: *mut libc::iovec) -> libc::msghdr {
         // SAFETY: all-zero is a valid msghdr (null pointers, zero lengths).
         let mut header: libc::msghdr = unsafe { zeroed() };
         header.msg_name = ptr::from_mut(&mut self.peer).cast();
@@ -158,6 +158,15 @@ impl Batch {
 
     /// Waits for at least one datagram and takes what is there. The socket's read time-out ends the wait with `WouldBlock`.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        self.receive_with(socket, libc::MSG_WAITFORONE)
+    }
+
+    /// Takes what is there without waiting.
+    pub fn receive_now(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        self.receive_with(socket, libc::MSG_DONTWAIT)
+    }
+
+    fn receive_with(&mut self, socket: &UdpSocket, flags: libc::c_int) -> io::Result<usize> {
         // SAFETY: all-zero is a valid mmsghdr and iovec (null pointers, zero lengths).
         let mut headers: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
         // SAFETY: as above.
@@ -180,7 +189,7 @@ impl Batch {
                 socket.as_raw_fd(),
                 headers.as_mut_ptr(),
                 BATCH as _,
-                libc::MSG_WAITFORONE as _,
+                flags as _,
                 ptr::null_mut(),
             )
         };

@@ -7,7 +7,7 @@ use periplus_core::codes::Rcode;
 use periplus_core::plugin::{Next, Outcome, OwnedNext, Plugin};
 use periplus_core::query::Query;
 use periplus_core::reply::{Answer, Failure};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::countdown::Countdown;
 use super::settings::TOTAL;
@@ -43,9 +43,7 @@ async fn forward(
     query: &Query,
     next: Option<OwnedNext>,
 ) -> Answer {
-    let end = Instant::now() + TOTAL;
-    let sleep = std::pin::pin!(sleep_until(end));
-    let mut countdown = Countdown::new(sleep, end);
+    let mut countdown = Countdown::new(Instant::now() + TOTAL);
     // As in CoreDNS, a question that is handed on counts for each stanza it has passed.
     let mut permits: smallvec::SmallVec<[Permit; 1]> = smallvec::smallvec![permit];
     let mut index = first;

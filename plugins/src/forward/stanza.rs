@@ -71,7 +71,7 @@ impl Stanza {
     pub(super) async fn ask(
         &self,
         query: &Query,
-        countdown: &mut Countdown<'_>,
+        countdown: &mut Countdown,
         is_last: bool,
     ) -> Verdict {
         match self.obtain(query, countdown).await {
@@ -90,7 +90,7 @@ impl Stanza {
     async fn obtain(
         &self,
         query: &Query,
-        countdown: &mut Countdown<'_>,
+        countdown: &mut Countdown,
     ) -> Result<Reply, Option<ExchangeError>> {
         let settings = &*self.settings;
         let upstreams = self.upstreams.load_full();
@@ -180,7 +180,7 @@ async fn ask_upstream(
     upstream: &Upstream,
     query: &Query,
     request: &Request,
-    countdown: &mut Countdown<'_>,
+    countdown: &mut Countdown,
 ) -> Result<Reply, ExchangeError> {
     let (over, retry_truncated) = match upstream.settings.protocol {
         Protocol::Tcp => (Over::Tcp, false),
@@ -200,7 +200,7 @@ async fn timed(
     query: &Query,
     request: &Request,
     over: Over,
-    countdown: &mut Countdown<'_>,
+    countdown: &mut Countdown,
 ) -> Result<Reply, ExchangeError> {
     let (start, id) = (Instant::now(), request.id());
     let reply = upstream

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use periplus_core::exchange::{Endpoint, Exchange, Fault, FaultKind};
 use periplus_core::metrics::Registry;
 use tokio::time::Instant;
 
@@ -27,6 +28,8 @@ pub(super) struct Upstream {
     pub(super) metrics: UpstreamMetrics,
     /// The stanza it belongs to.
     pub(super) settings: Arc<Settings>,
+    endpoint: Arc<Endpoint>,
+    /// For exchanges on threads that drive none themselves.
     udp: Pool<UdpConnection>,
     tcp: Pool<TcpConnection>,
 }
@@ -52,8 +55,16 @@ impl Upstream {
             max_age: settings.max_age,
             max_idle: settings.max_idle,
         };
+        let endpoint = Endpoint {
+            remote: address,
+            source: settings.source,
+            expire: limits.expire,
+            max_age: limits.max_age,
+            max_idle: limits.max_idle,
+        };
         Upstream {
             address,
+            endpoint: Arc::new(endpoint),
             health: Health::default(),
             metrics: UpstreamMetrics::new(Arc::clone(registry), address.to_string()),
             settings,
@@ -67,7 +78,7 @@ impl Upstream {
         &self,
         request: &Request,
         over: Over,
-        countdown: &mut Countdown<'_>,
+        countdown: &mut Countdown,
         accept: impl FnMut(&[u8]) -> Option<T>,
     ) -> Result<T, ExchangeError> {
         match over {
@@ -79,12 +90,16 @@ impl Upstream {
     async fn over_udp<T>(
         &self,
         request: &Request,
-        countdown: &mut Countdown<'_>,
+        countdown: &mut Countdown,
         accept: impl FnMut(&[u8]) -> Option<T>,
     ) -> Result<T, ExchangeError> {
         let now = Instant::now();
-        let mut made = self.sent_over_udp(request, now)?;
         countdown.allow(now, self.settings.read_timeout);
+        let deadline = countdown.deadline().into_std();
+        if let Some(started) = Exchange::start(&self.endpoint, request.datagram(), deadline) {
+            return self.on_this_thread(started, accept).await;
+        }
+        let mut made = self.sent_over_udp(request, now)?;
         let received = countdown.limit(made.connection.receive(accept)).await;
         match received.unwrap_or(Err(Cause::Timeout)) {
             Ok(response) => {
@@ -95,6 +110,33 @@ impl Upstream {
             }
             Err(cause) => Err(self.failed("udp", made.connection.local(), Step::Read, cause)),
         }
+    }
+
+    /// On a thread that drives exchanges itself.
+    async fn on_this_thread<T>(
+        &self,
+        started: Result<Exchange, Fault>,
+        accept: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<T, ExchangeError> {
+        let received = match started {
+            Ok(exchange) => {
+                let pool = &self.metrics.udp;
+                if exchange.reused { &pool.hits } else { &pool.misses }.add(1);
+                exchange.receive(accept).await
+            }
+            Err(fault) => Err(fault),
+        };
+        received.map_err(|Fault { kind, local }| {
+            let (step, cause) = match kind {
+                FaultKind::Open(error) => (Step::Open, Cause::Io(error)),
+                FaultKind::Connect(error) => (Step::Dial, Cause::Io(error)),
+                FaultKind::Send(error) => (Step::Write, Cause::Io(error)),
+                FaultKind::Receive(error) => (Step::Read, Cause::Io(error)),
+                FaultKind::TimedOut | FaultKind::Moved => (Step::Read, Cause::Timeout),
+                FaultKind::ManyWrongAnswers => (Step::Read, Cause::ManyWrongAnswers),
+            };
+            self.failed("udp", local, step, cause)
+        })
     }
 
     fn sent_over_udp(
@@ -118,7 +160,7 @@ impl Upstream {
     async fn over_tcp<T>(
         &self,
         request: &Request,
-        countdown: &mut Countdown<'_>,
+        countdown: &mut Countdown,
         mut accept: impl FnMut(&[u8]) -> Option<T>,
     ) -> Result<T, ExchangeError> {
         let mut may_be_stale = true;
@@ -142,7 +184,7 @@ impl Upstream {
 
     async fn connected(
         &self,
-        countdown: &mut Countdown<'_>,
+        countdown: &mut Countdown,
         may_be_stale: bool,
     ) -> Result<(Made<TcpConnection>, bool), ExchangeError> {
         let now = Instant::now();
