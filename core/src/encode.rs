@@ -4,7 +4,7 @@
 //! set and nothing but the OPT record follows (CoreDNS's `request.Scrub` and the `Truncate` of its library). Names are compressed
 //! case-sensitively, so that the spelling of every name survives.
 
-use crate::codes::{Class, Rcode, RecordType, flags};
+use crate::codes::{Rcode, RecordType, flags};
 use crate::name::NameRef;
 use crate::query::{Edns, HEADER, Query, response_limit};
 use crate::record::{Entry, Owner, RdataNames, Section};
@@ -207,11 +207,16 @@ impl Writer<'_> {
 
     fn entry(&mut self, entry: &Entry, count: &mut u16) -> bool {
         let names = RdataNames::of(entry.rtype()).filter(|names| names.compress);
-        let class = entry.set.class();
+        let pointer = self.owner_pointer(&entry.owner);
+        let fixed = fixed_fields(entry);
         for rdata in entry.rdata() {
             let before = self.out.len();
-            self.owner(&entry.owner);
-            self.fixed(entry.rtype(), class, entry.ttl);
+            match (pointer, &entry.owner) {
+                (Some(pointer), _) => self.out.extend_from_slice(&pointer),
+                (None, Owner::Name(name)) => self.name(name.as_ref()),
+                (None, Owner::Question | Owner::QuestionSuffix(_)) => self.out.push(0),
+            }
+            self.out.extend_from_slice(&fixed);
             match names {
                 None => {
                     self.out.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
@@ -228,24 +233,15 @@ impl Writer<'_> {
         true
     }
 
-    fn owner(&mut self, owner: &Owner) {
-        match owner {
-            Owner::Question if !self.query.spelled().is_root() => self.pointer(QUESTION),
-            Owner::QuestionSuffix(offset)
-                if !self.query.spelled().suffix(usize::from(*offset)).is_root() =>
-            {
-                self.pointer(QUESTION + usize::from(*offset));
-            }
-            Owner::Name(name) => self.name(name.as_ref()),
-            Owner::Question | Owner::QuestionSuffix(_) => self.out.push(0),
-        }
-    }
-
-    fn fixed(&mut self, rtype: RecordType, class: Class, ttl: u32) {
-        let [a, b] = rtype.0.to_be_bytes();
-        let [c, d] = class.0.to_be_bytes();
-        let [e, f, g, h] = ttl.to_be_bytes();
-        self.out.extend_from_slice(&[a, b, c, d, e, f, g, h]);
+    /// A pointer to the owner, if it stands in the question and is longer than a pointer's worth.
+    fn owner_pointer(&self, owner: &Owner) -> Option<[u8; 2]> {
+        let offset = match owner {
+            Owner::Question => 0,
+            Owner::QuestionSuffix(offset) => usize::from(*offset),
+            Owner::Name(_) => return None,
+        };
+        let is_root = self.query.spelled().suffix(offset).is_root();
+        (!is_root).then(|| pointer(QUESTION + offset))
     }
 
     fn compressed_rdata(&mut self, rdata: &[u8], names: RdataNames) {
@@ -269,13 +265,22 @@ impl Writer<'_> {
         self.out[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
     }
 
-    fn pointer(&mut self, offset: usize) {
-        self.out.extend_from_slice(&(0xc000 | offset as u16).to_be_bytes());
-    }
-
     fn name(&mut self, name: NameRef<'_>) {
         self.compressor.write(self.out, self.start, self.query.spelled(), name);
     }
+}
+
+/// A compression pointer (RFC 1035 section 4.1.4).
+fn pointer(offset: usize) -> [u8; 2] {
+    (0xc000 | offset as u16).to_be_bytes()
+}
+
+/// Type, class and TTL of an entry's records.
+fn fixed_fields(entry: &Entry) -> [u8; 8] {
+    let [a, b] = entry.rtype().0.to_be_bytes();
+    let [c, d] = entry.set.class().0.to_be_bytes();
+    let [e, f, g, h] = entry.ttl.to_be_bytes();
+    [a, b, c, d, e, f, g, h]
 }
 
 /// Remembers where names stand in the message being written.

@@ -53,23 +53,23 @@ impl Outcome {
 
     /// Changes the answer, whenever it comes. `state` is what the plugin shares between its queries; it and the query are copied only
     /// if the answer comes later.
-    pub fn then<S, F>(self, state: &Arc<S>, query: &Query, change: F) -> Outcome
+    ///
+    /// An answer that is here is changed where it lies: a chain of ten plugins does not move it ten times.
+    pub fn then<S, F>(&mut self, state: &Arc<S>, query: &Query, change: F)
     where
         S: Send + Sync + 'static + ?Sized,
         F: FnOnce(&S, &Query, &mut Answer) + Send + 'static,
     {
         match self {
-            Outcome::Now(mut answer) => {
-                change(state, query, &mut answer);
-                Outcome::Now(answer)
-            }
+            Outcome::Now(answer) => change(state, query, answer),
             Outcome::Later(future) => {
+                let future = std::mem::replace(future, Box::pin(std::future::pending()));
                 let (state, query) = (Arc::clone(state), query.clone());
-                Outcome::later(async move {
+                *self = Outcome::later(async move {
                     let mut answer = future.await;
                     change(&state, &query, &mut answer);
                     answer
-                })
+                });
             }
         }
     }
@@ -125,24 +125,26 @@ pub struct Next<'a> {
     server: &'a Arc<Server>,
     block: &'a Arc<Block>,
     position: usize,
-    after: &'static str,
 }
 
 impl<'a> Next<'a> {
     /// The whole chain of a block.
     pub(crate) fn first(server: &'a Arc<Server>, block: &'a Arc<Block>) -> Next<'a> {
-        Next { server, block, position: 0, after: "" }
+        Next { server, block, position: 0 }
     }
 
     /// Passes the query to the next plugin. Without one: SERVFAIL with the cause `no next plugin found`.
     pub fn run(self, query: &Query) -> Outcome {
         match self.block.chain.get(self.position) {
-            Some(plugin) => {
-                let next = Next { position: self.position + 1, after: plugin.name(), ..self };
-                plugin.handle(query, next)
-            }
-            None => Failure::servfail(self.after, "no next plugin found").into(),
+            Some(plugin) => plugin.handle(query, Next { position: self.position + 1, ..self }),
+            None => self.nobody().into(),
         }
+    }
+
+    #[cold]
+    fn nobody(self) -> Failure {
+        let last = self.block.chain.last().map_or("", |plugin| plugin.name());
+        Failure::servfail(last, "no next plugin found")
     }
 
     /// The next plugin's name, if there is one.
@@ -171,7 +173,6 @@ impl<'a> Next<'a> {
             server: Arc::clone(self.server),
             block: Arc::clone(self.block),
             position: self.position,
-            after: self.after,
         }
     }
 }
@@ -182,18 +183,12 @@ pub struct OwnedNext {
     server: Arc<Server>,
     block: Arc<Block>,
     position: usize,
-    after: &'static str,
 }
 
 impl OwnedNext {
     /// Borrows it.
     pub fn borrow(&self) -> Next<'_> {
-        Next {
-            server: &self.server,
-            block: &self.block,
-            position: self.position,
-            after: self.after,
-        }
+        Next { server: &self.server, block: &self.block, position: self.position }
     }
 
     /// See [`Next::run`].

@@ -97,7 +97,8 @@ impl Worker {
 
     /// Serves until the listener stops, the socket is empty and nobody waits.
     pub(super) fn run(self) {
-        let _cell = claim_cell(&self.shared.cells);
+        // Claimed with the first request: of the wildcard's two families often one is never used.
+        let mut cell = None;
         let _runtime = self.shared.runtime.enter();
         let Worker { listener, shared, socket, events, woken } = self;
         let exchanges = Rc::new(Exchanges::new(events));
@@ -116,8 +117,7 @@ impl Worker {
             let waits = !round.tasks.is_empty();
             let received = if waits {
                 let sleeps = !round.tasks.has_ready() && woken.fall_asleep();
-                exchanges.wait(if sleeps { LOOK_UP } else { Duration::ZERO });
-                woken.get_up();
+                exchanges.wait(if sleeps { LOOK_UP } else { Duration::ZERO }, &woken);
                 match exchanges.clients_wait() {
                     true => batch.receive_now(&socket),
                     false => Ok(0),
@@ -130,6 +130,7 @@ impl Worker {
             match received {
                 Ok(0) => {}
                 Ok(count) => {
+                    cell.get_or_insert_with(|| claim_cell(&round.shared.cells));
                     query.received = Instant::now();
                     exchanges.clients_read(query.received, count < BATCH);
                     round.answer(count, &mut batch, &mut query, &mut out);

@@ -66,9 +66,9 @@ impl Plugin for Cache {
         metrics.requests.add(1);
         if shared.keeps_nothing_for(query) {
             metrics.misses.add(1);
-            return next.run(query).then(shared, query, |shared, query, answer| {
-                shared.pass(query, answer);
-            });
+            let mut outcome = next.run(query);
+            outcome.then(shared, query, |shared, query, answer| shared.pass(query, answer));
+            return outcome;
         }
         let now = query.received;
         let stale = {

@@ -21,7 +21,9 @@ impl Plugin for Errors {
     }
 
     fn handle(&self, query: &Query, next: Next<'_>) -> Outcome {
-        next.run(query).then(&self.0, query, |shared, query, answer| shared.log(query, answer))
+        let mut outcome = next.run(query);
+        outcome.then(&self.0, query, |shared, query, answer| shared.log(query, answer));
+        outcome
     }
 }
 

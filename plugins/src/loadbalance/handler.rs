@@ -38,14 +38,16 @@ impl Plugin for LoadBalance {
     }
 
     fn handle(&self, query: &Query, next: Next<'_>) -> Outcome {
-        next.run(query).then(&self.0, query, |settings, query, answer| {
+        let mut outcome = next.run(query);
+        outcome.then(&self.0, query, |settings, query, answer| {
             if let Answer::Reply(reply) = answer
                 && reply.rcode == Rcode::NOERROR
                 && !matches!(query.qtype, RecordType::AXFR | RecordType::IXFR)
             {
                 settings.arrange(query, reply);
             }
-        })
+        });
+        outcome
     }
 }
 

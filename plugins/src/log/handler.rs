@@ -53,9 +53,13 @@ impl Plugin for Log {
         // Later rules are not looked at, even if the class of the first one does not match.
         match self.0.rules.iter().position(covers) {
             None => next.run(query),
-            Some(index) => next.run(query).then(&self.0, query, move |shared, query, answer| {
-                shared.log(&shared.rules[index], query, answer);
-            }),
+            Some(index) => {
+                let mut outcome = next.run(query);
+                outcome.then(&self.0, query, move |shared, query, answer| {
+                    shared.log(&shared.rules[index], query, answer);
+                });
+                outcome
+            }
         }
     }
 }

@@ -47,10 +47,12 @@ impl Plugin for Prometheus {
 
     fn handle(&self, query: &Query, next: Next<'_>) -> Outcome {
         let metrics = self.metrics_of(next.server().label());
-        next.run(query).then(metrics, query, |metrics, query, answer| {
+        let mut outcome = next.run(query);
+        outcome.then(metrics, query, |metrics, query, answer| {
             let size = chain_response_size(query, answer);
             metrics.zone_of(query.name()).count(query, answer, size, Instant::now());
-        })
+        });
+        outcome
     }
 }
 

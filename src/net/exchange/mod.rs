@@ -27,6 +27,7 @@ use mio::{Events, Interest, Token};
 use periplus_core::exchange::{Endpoint, Exchanger, Fault, FaultKind, Ticket};
 
 use self::book::Book;
+use super::tasks::Woken;
 use crate::sys::Inbox;
 
 const CLIENTS: Token = Token(0);
@@ -113,11 +114,11 @@ impl Exchanges {
     }
 
     /// Waits for events, at most as long as given and until the next deadline, and handles those of exchanges.
-    pub(super) fn wait(&self, most: Duration) {
+    pub(super) fn wait(&self, most: Duration, woken: &Woken) {
         let state = &mut *self.state.borrow_mut();
         let until = state.book.next_deadline();
         let most = until.map_or(most, |until| most.min(until.saturating_duration_since(state.now)));
-        state.look(most);
+        state.look(most, || woken.get_up());
         state.now = Instant::now();
         state.book.expire(state.now);
         if state.now.saturating_duration_since(state.swept) >= SWEEP {
@@ -133,11 +134,14 @@ impl Exchanges {
 }
 
 impl State {
-    fn look(&mut self, most: Duration) {
+    /// `awake` is called when the wait is over: who is woken from here on need not end it.
+    fn look(&mut self, most: Duration, awake: impl FnOnce()) {
         let State { events: EventQueue { poll, events, clients, unwatched }, inbox, book, .. } =
             self;
         *unwatched = false;
-        if poll.poll(events, Some(most)).is_err() {
+        let polled = poll.poll(events, Some(most));
+        awake();
+        if polled.is_err() {
             return;
         }
         for event in events.iter() {
@@ -159,7 +163,7 @@ impl Exchanger for Exchanges {
     ) -> Result<(Ticket, bool), Fault> {
         let state = &mut *self.state.borrow_mut();
         if state.events.unwatched {
-            state.look(Duration::ZERO);
+            state.look(Duration::ZERO, || ());
         }
         let State { events, book, now, .. } = state;
         let watch = |socket: &UdpSocket, number: usize| {
