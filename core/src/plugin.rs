@@ -20,6 +20,9 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use smallvec::SmallVec;
 
 use crate::query::Query;
 use crate::reply::{Answer, Failure, Reply};
@@ -42,13 +45,74 @@ pub enum Outcome {
     Later(Later),
 }
 
-/// An answer that has to be waited for.
-pub type Later = Pin<Box<dyn Future<Output = Answer> + Send>>;
+/// An answer that has to be waited for, and what will be done to it.
+///
+/// Plugins pile up their changes here instead of each wrapping the future in one of its own, and share one copy of the query.
+pub struct Later {
+    future: Pin<Box<dyn Future<Output = Answer> + Send>>,
+    /// What the changes are about.
+    query: Option<Arc<Query>>,
+    changes: SmallVec<[Change; 4]>,
+}
+
+type Change = Box<dyn FnOnce(&Query, &mut Answer) + Send>;
+
+impl Later {
+    /// Waits for a future.
+    pub fn new(future: impl Future<Output = Answer> + Send + 'static) -> Later {
+        Later { future: Box::pin(future), query: None, changes: SmallVec::new() }
+    }
+
+    /// The same for a future that needs a copy of the query, so that others who need one can share it.
+    pub fn about(
+        query: Arc<Query>,
+        future: impl Future<Output = Answer> + Send + 'static,
+    ) -> Later {
+        Later { query: Some(query), ..Later::new(future) }
+    }
+
+    /// Changes the answer when it is there. The query is copied unless what was done before is about the same one.
+    pub fn then(
+        &mut self,
+        query: &Query,
+        change: impl FnOnce(&Query, &mut Answer) + Send + 'static,
+    ) {
+        self.share(query);
+        self.changes.push(Box::new(change));
+    }
+
+    /// A copy of the query, shared with what was done before if that is about the same one.
+    pub(crate) fn share(&mut self, query: &Query) -> Arc<Query> {
+        if let Some(shared) = self.query.as_ref().filter(|shared| ***shared == *query) {
+            return Arc::clone(shared);
+        }
+        if !self.changes.is_empty() {
+            let nothing = Later::new(std::future::pending());
+            *self = Later::new(std::mem::replace(self, nothing));
+        }
+        Arc::clone(self.query.insert(Arc::new(query.clone())))
+    }
+}
+
+impl Future for Later {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        self.future.as_mut().poll(cx).map(|mut answer| {
+            if let Some(query) = self.query.take() {
+                for change in std::mem::take(&mut self.changes) {
+                    change(&query, &mut answer);
+                }
+            }
+            answer
+        })
+    }
+}
 
 impl Outcome {
     /// Waits for a future.
     pub fn later(future: impl Future<Output = Answer> + Send + 'static) -> Outcome {
-        Outcome::Later(Box::pin(future))
+        Outcome::Later(Later::new(future))
     }
 
     /// Changes the answer, whenever it comes. `state` is what the plugin shares between its queries; it and the query are copied only
@@ -62,14 +126,9 @@ impl Outcome {
     {
         match self {
             Outcome::Now(answer) => change(state, query, answer),
-            Outcome::Later(future) => {
-                let future = std::mem::replace(future, Box::pin(std::future::pending()));
-                let (state, query) = (Arc::clone(state), query.clone());
-                *self = Outcome::later(async move {
-                    let mut answer = future.await;
-                    change(&state, &query, &mut answer);
-                    answer
-                });
+            Outcome::Later(later) => {
+                let state = Arc::clone(state);
+                later.then(query, move |query, answer| change(&state, query, answer));
             }
         }
     }

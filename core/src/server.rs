@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -148,8 +149,8 @@ impl Server {
                     Response::Silence
                 }
             }
-            Outcome::Later(future) => {
-                let (server, query) = (Arc::clone(self), query.clone());
+            Outcome::Later(mut future) => {
+                let (server, query) = (Arc::clone(self), future.share(query));
                 Response::Later(Box::new(Waiting { server, query, future }))
             }
         }
@@ -234,7 +235,7 @@ pub enum Response {
 /// A query whose answer has to be waited for.
 pub struct Waiting {
     server: Arc<Server>,
-    query: Query,
+    query: Arc<Query>,
     future: Later,
 }
 
@@ -242,15 +243,15 @@ impl Waiting {
     /// Polls for the answer; give it to [`crate::encode::encode`] together with [`Waiting::query`]. Not to be polled again after it.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
         if self.server.panics_are_fatal {
-            return self.future.as_mut().poll(cx);
+            return Pin::new(&mut self.future).poll(cx);
         }
-        let future = &mut self.future;
-        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)))
+        let future = Pin::new(&mut self.future);
+        catch_unwind(AssertUnwindSafe(|| future.poll(cx)))
             .unwrap_or_else(|panic| Poll::Ready(self.server.panicked(&self.query, &*panic)))
     }
 
     /// Waits for the answer.
-    pub async fn answer(mut self: Box<Self>) -> (Query, Answer) {
+    pub async fn answer(mut self: Box<Self>) -> (Arc<Query>, Answer) {
         let answer = std::future::poll_fn(|cx| self.poll(cx)).await;
         (self.query, answer)
     }

@@ -81,7 +81,7 @@ struct Connection {
     compressor: Box<Compressor>,
     response: Vec<u8>,
     /// Answers that have to be waited for.
-    owed: JoinSet<(Query, Answer, WaitingGuard)>,
+    owed: JoinSet<(Arc<Query>, Answer, WaitingGuard)>,
 }
 
 impl Connection {

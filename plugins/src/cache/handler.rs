@@ -71,9 +71,10 @@ impl Plugin for Cache {
             return outcome;
         }
         let now = query.received;
+        let question = shared.store.question(query);
         let stale = {
             let view = shared.store.view();
-            match shared.find(&view, shared.store.question(query), now) {
+            match shared.find(&view, question, now) {
                 None => None,
                 Some((item, side)) => {
                     metrics.side(side).hits.add(1);
@@ -90,7 +91,7 @@ impl Plugin for Cache {
             Some(item) => shared.answer_stale(item, query, next, server),
             None => {
                 metrics.misses.add(1);
-                shared.miss(query, next, server, JOINS)
+                shared.miss(query, question, next, server, JOINS)
             }
         }
     }
@@ -131,8 +132,14 @@ impl Shared {
     }
 
     /// Asks inward, or waits with others for what they asked.
-    fn miss(self: &Arc<Self>, query: &Query, next: Next<'_>, server: usize, joins: u8) -> Outcome {
-        let question = self.store.question(query);
+    fn miss(
+        self: &Arc<Self>,
+        query: &Query,
+        question: Question<'_>,
+        next: Next<'_>,
+        server: usize,
+        joins: u8,
+    ) -> Outcome {
         // A HINFO question may be the probe of `loop`, which is found out by coming in again while its first copy still waits.
         let may_join = joins > 0 && query.depth == 0 && query.qtype != RecordType::HINFO;
         if may_join && let Some(waiter) = self.flights.find(question) {
@@ -144,7 +151,7 @@ impl Shared {
                 hide_ad(query, &mut answer);
                 Outcome::Now(answer)
             }
-            Outcome::Later(future) => {
+            Outcome::Later(mut later) => {
                 let leader = match self.flights.lead(question) {
                     Ok(leader) => Some(leader),
                     Err(Some(waiter)) if may_join => {
@@ -152,16 +159,15 @@ impl Shared {
                     }
                     Err(_) => None,
                 };
-                let (shared, query) = (Arc::clone(self), query.clone());
-                Outcome::later(async move {
-                    let mut answer = future.await;
-                    shared.absorb(&query, &mut answer, (shared.clock)(), server);
+                let shared = Arc::clone(self);
+                later.then(query, move |query, answer| {
+                    shared.absorb(query, answer, (shared.clock)(), server);
                     if let Some(leader) = leader {
-                        leader.share(&query, &answer);
+                        leader.share(query, answer);
                     }
-                    hide_ad(&query, &mut answer);
-                    answer
-                })
+                    hide_ad(query, answer);
+                });
+                Outcome::Later(later)
             }
         }
     }
@@ -184,7 +190,8 @@ impl Shared {
             if let Some(reply) = shared.fresh_reply(&query) {
                 return reply.into();
             }
-            shared.miss(&query, next.borrow(), server, joins).wait().await
+            let question = shared.store.question(&query);
+            shared.miss(&query, question, next.borrow(), server, joins).wait().await
         })
     }
 
@@ -267,6 +274,7 @@ impl Shared {
         };
         let evicted = self.store.insert(question, side, Arc::clone(&item), is_over);
         metrics.side(side).evictions.add(evicted);
+
         // A refreshed answer is the newest word on the question. CoreDNS leaves an older denial in front of an answer that was not
         // fetched for a refresh: there cannot be one, or it would have been given.
         let newest = match self.settings.prefer_positive {

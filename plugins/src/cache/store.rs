@@ -308,39 +308,29 @@ impl Question<'_> {
     pub(super) fn to_owned(self) -> OwnedQuestion {
         OwnedQuestion { hash: self.hash, name: self.name.to_name(), details: self.details }
     }
-}
 
-#[cfg(test)]
-impl Question<'_> {
-    /// Whether both are the same question.
-    pub(super) fn is(self, other: Question<'_>) -> bool {
-        self.equivalent(&other.to_owned())
+    /// Its hash.
+    pub(super) fn hash(self) -> u64 {
+        self.hash
     }
 }
 
 /// A question that owns its name.
-#[derive(Clone, PartialEq, Eq)]
 pub(super) struct OwnedQuestion {
     hash: u64,
     name: Name,
     details: Details,
 }
 
-impl Hash for OwnedQuestion {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+impl OwnedQuestion {
+    /// Whether both are the same question.
+    pub(super) fn is(&self, other: Question<'_>) -> bool {
+        self.hash == other.hash && self.details == other.details && self.name.as_ref() == other.name
     }
-}
 
-impl Hash for Question<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-impl Equivalent<OwnedQuestion> for Question<'_> {
-    fn equivalent(&self, key: &OwnedQuestion) -> bool {
-        self.hash == key.hash && self.details == key.details && self.name == key.name.as_ref()
+    /// Its hash.
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use periplus_core::codes::Rcode;
-use periplus_core::plugin::{Next, Outcome, OwnedNext, Plugin};
+use periplus_core::plugin::{Later, Next, Outcome, OwnedNext, Plugin};
 use periplus_core::query::Query;
 use periplus_core::reply::{Answer, Failure};
 use tokio::time::Instant;
@@ -26,8 +26,11 @@ impl Plugin for Forward {
         let stanza = &self.0[first];
         let Some(permit) = Permit::of(stanza) else { return rejected(stanza).into() };
         let next = stanza.settings.hands_on().then(|| next.to_owned());
-        let (stanzas, query) = (Arc::clone(&self.0), query.clone());
-        Outcome::later(async move { forward(&stanzas, first, permit, &query, next).await })
+        let (stanzas, query) = (Arc::clone(&self.0), Arc::new(query.clone()));
+        let asked = Arc::clone(&query);
+        Outcome::Later(Later::about(asked, async move {
+            forward(&stanzas, first, permit, &query, next).await
+        }))
     }
 }
 
@@ -43,13 +46,14 @@ async fn forward(
     query: &Query,
     next: Option<OwnedNext>,
 ) -> Answer {
-    let mut countdown = Countdown::new(Instant::now() + TOTAL);
+    let mut now = Instant::now();
+    let mut countdown = Countdown::new(now + TOTAL);
     // As in CoreDNS, a question that is handed on counts for each stanza it has passed.
     let mut permits: smallvec::SmallVec<[Permit; 1]> = smallvec::smallvec![permit];
     let mut index = first;
     loop {
         let is_last = index + 1 == stanzas.len();
-        match stanzas[index].ask(query, &mut countdown, is_last).await {
+        match stanzas[index].ask(query, now, &mut countdown, is_last).await {
             Verdict::Answer(answer) => return answer,
             Verdict::HandOn => {}
         }
@@ -58,10 +62,11 @@ async fn forward(
                 Some(permit) => {
                     permits.push(permit);
                     index = following;
+                    now = Instant::now();
                 }
                 None => return rejected(&stanzas[following]),
             },
-            (None, Some(next)) => return next.run(query).wait().await,
+            (None, Some(next)) => return Box::pin(next.run(query).wait()).await,
             (None, None) => return Failure::servfail(super::NAME, "no next plugin found").into(),
         }
     }

@@ -71,10 +71,11 @@ impl Stanza {
     pub(super) async fn ask(
         &self,
         query: &Query,
+        now: Instant,
         countdown: &mut Countdown,
         is_last: bool,
     ) -> Verdict {
-        match self.obtain(query, countdown).await {
+        match self.obtain(query, now, countdown).await {
             Ok(reply) if !is_last && self.is_handed_on(&reply) => Verdict::HandOn,
             Ok(reply) => Verdict::Answer(reply.into()),
             Err(error) => Verdict::Answer(failure(error).into()),
@@ -90,6 +91,7 @@ impl Stanza {
     async fn obtain(
         &self,
         query: &Query,
+        mut now: Instant,
         countdown: &mut Countdown,
     ) -> Result<Reply, Option<ExchangeError>> {
         let settings = &*self.settings;
@@ -100,10 +102,11 @@ impl Stanza {
         let mut request = Request::new(query);
         let mut pause = FIRST_PAUSE;
         let (mut attempts, mut rejected, mut down, mut at) = (0, 0, 0, 0);
-        let mut last = None;
+        // In a box because it seldom is any: the future is as large as what it may hold.
+        let mut last: Option<Box<Result<Reply, ExchangeError>>> = None;
 
         while count > 0
-            && countdown.is_running(Instant::now())
+            && countdown.is_running(now)
             && (most_attempts == 0 || attempts < most_attempts)
         {
             if at == count {
@@ -112,6 +115,7 @@ impl Stanza {
                     // Refusals come back at once; without a pause this would be a busy loop.
                     countdown.pause(pause).await;
                     pause *= 2;
+                    now = Instant::now();
                 }
             }
             let mut upstream = &upstreams[usize::from(order[at])];
@@ -131,13 +135,13 @@ impl Stanza {
             if attempts > 0 || rejected > 0 {
                 request.renew_id();
             }
-            match ask_upstream(upstream, query, &request, countdown).await {
+            match ask_upstream(upstream, query, &request, now, countdown).await {
                 Ok(reply) => {
                     rejected += usize::from(settings.failover.contains(&reply.rcode));
                     if !settings.failover.contains(&reply.rcode) || rejected >= count {
                         return Ok(reply);
                     }
-                    last = Some(Ok(reply));
+                    last = Some(Box::new(Ok(reply)));
                 }
                 Err(error) => {
                     if settings.max_fails != 0 && error.blames_upstream() {
@@ -145,20 +149,17 @@ impl Stanza {
                     }
                     attempts += 1;
                     // A reply that asked for failover is better than none.
-                    if !matches!(last, Some(Ok(_))) {
-                        last = Some(Err(error));
+                    if !matches!(last.as_deref(), Some(Ok(_))) {
+                        last = Some(Box::new(Err(error)));
                     }
                     if down >= count {
                         break;
                     }
                 }
             }
+            now = Instant::now();
         }
-        match last {
-            Some(Ok(reply)) => Ok(reply),
-            Some(Err(error)) => Err(Some(error)),
-            None => Err(None),
-        }
+        last.map_or(Err(None), |last| last.map_err(Some))
     }
 
     /// Closes idle connections that may not be used any more.
@@ -180,6 +181,7 @@ async fn ask_upstream(
     upstream: &Upstream,
     query: &Query,
     request: &Request,
+    now: Instant,
     countdown: &mut Countdown,
 ) -> Result<Reply, ExchangeError> {
     let (over, retry_truncated) = match upstream.settings.protocol {
@@ -188,9 +190,10 @@ async fn ask_upstream(
         Protocol::AsAsked if query.transport == Transport::Udp => (Over::Udp, false),
         Protocol::AsAsked => (Over::Tcp, false),
     };
-    let reply = timed(upstream, query, request, over, countdown).await?;
+    let reply = timed(upstream, query, request, over, now, countdown).await?;
     if retry_truncated && reply.has(flags::TC) {
-        return timed(upstream, query, request, Over::Tcp, countdown).await;
+        let now = Instant::now();
+        return Box::pin(timed(upstream, query, request, Over::Tcp, now, countdown)).await;
     }
     Ok(reply)
 }
@@ -200,13 +203,14 @@ async fn timed(
     query: &Query,
     request: &Request,
     over: Over,
+    now: Instant,
     countdown: &mut Countdown,
 ) -> Result<Reply, ExchangeError> {
-    let (start, id) = (Instant::now(), request.id());
+    let id = request.id();
     let reply = upstream
-        .exchange(request, over, countdown, |message| read_answer(message, query, id))
+        .exchange(request, over, now, countdown, |message| read_answer(message, query, id))
         .await?;
-    upstream.metrics.observe(reply.rcode, start.elapsed().as_secs_f64());
+    upstream.metrics.observe(reply.rcode, now.elapsed().as_secs_f64());
     Ok(reply)
 }
 

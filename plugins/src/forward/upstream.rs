@@ -73,32 +73,39 @@ impl Upstream {
         }
     }
 
-    /// Sends the request and waits for the message that `accept` takes.
+    /// Sends the request at `now` and waits for the message that `accept` takes.
     pub(super) async fn exchange<T>(
         &self,
         request: &Request,
         over: Over,
+        now: Instant,
         countdown: &mut Countdown,
         accept: impl FnMut(&[u8]) -> Option<T>,
     ) -> Result<T, ExchangeError> {
+        if over == Over::Udp {
+            countdown.allow(now, self.settings.read_timeout);
+            let deadline = countdown.deadline().into_std();
+            if let Some(started) = Exchange::start(&self.endpoint, request.datagram(), deadline) {
+                let exchange = started.map_err(|fault| self.faulty(fault))?;
+                let pool = &self.metrics.udp;
+                if exchange.reused { &pool.hits } else { &pool.misses }.add(1);
+                return exchange.receive(accept).await.map_err(|fault| self.faulty(fault));
+            }
+        }
+        // These futures are large, and waiting on this thread is what happens most.
         match over {
-            Over::Udp => self.over_udp(request, countdown, accept).await,
-            Over::Tcp => self.over_tcp(request, countdown, accept).await,
+            Over::Udp => Box::pin(self.over_udp(request, now, countdown, accept)).await,
+            Over::Tcp => Box::pin(self.over_tcp(request, countdown, accept)).await,
         }
     }
 
     async fn over_udp<T>(
         &self,
         request: &Request,
+        now: Instant,
         countdown: &mut Countdown,
         accept: impl FnMut(&[u8]) -> Option<T>,
     ) -> Result<T, ExchangeError> {
-        let now = Instant::now();
-        countdown.allow(now, self.settings.read_timeout);
-        let deadline = countdown.deadline().into_std();
-        if let Some(started) = Exchange::start(&self.endpoint, request.datagram(), deadline) {
-            return self.on_this_thread(started, accept).await;
-        }
         let mut made = self.sent_over_udp(request, now)?;
         let received = countdown.limit(made.connection.receive(accept)).await;
         match received.unwrap_or(Err(Cause::Timeout)) {
@@ -112,31 +119,16 @@ impl Upstream {
         }
     }
 
-    /// On a thread that drives exchanges itself.
-    async fn on_this_thread<T>(
-        &self,
-        started: Result<Exchange, Fault>,
-        accept: impl FnMut(&[u8]) -> Option<T>,
-    ) -> Result<T, ExchangeError> {
-        let received = match started {
-            Ok(exchange) => {
-                let pool = &self.metrics.udp;
-                if exchange.reused { &pool.hits } else { &pool.misses }.add(1);
-                exchange.receive(accept).await
-            }
-            Err(fault) => Err(fault),
+    fn faulty(&self, Fault { kind, local }: Fault) -> ExchangeError {
+        let (step, cause) = match kind {
+            FaultKind::Open(error) => (Step::Open, Cause::Io(error)),
+            FaultKind::Connect(error) => (Step::Dial, Cause::Io(error)),
+            FaultKind::Send(error) => (Step::Write, Cause::Io(error)),
+            FaultKind::Receive(error) => (Step::Read, Cause::Io(error)),
+            FaultKind::TimedOut | FaultKind::Moved => (Step::Read, Cause::Timeout),
+            FaultKind::ManyWrongAnswers => (Step::Read, Cause::ManyWrongAnswers),
         };
-        received.map_err(|Fault { kind, local }| {
-            let (step, cause) = match kind {
-                FaultKind::Open(error) => (Step::Open, Cause::Io(error)),
-                FaultKind::Connect(error) => (Step::Dial, Cause::Io(error)),
-                FaultKind::Send(error) => (Step::Write, Cause::Io(error)),
-                FaultKind::Receive(error) => (Step::Read, Cause::Io(error)),
-                FaultKind::TimedOut | FaultKind::Moved => (Step::Read, Cause::Timeout),
-                FaultKind::ManyWrongAnswers => (Step::Read, Cause::ManyWrongAnswers),
-            };
-            self.failed("udp", local, step, cause)
-        })
+        self.failed("udp", local, step, cause)
     }
 
     fn sent_over_udp(
