@@ -151,7 +151,7 @@ impl Server {
             }
             Outcome::Later(mut future) => {
                 let (server, query) = (Arc::clone(self), future.share(query));
-                Response::Later(Box::new(Waiting { server, query, future }))
+                Response::Later(Waiting { server, query, future })
             }
         }
     }
@@ -229,7 +229,7 @@ pub enum Response {
     /// Nothing is to be sent.
     Silence,
     /// The response has to be waited for.
-    Later(Box<Waiting>),
+    Later(Waiting),
 }
 
 /// A query whose answer has to be waited for.
@@ -251,7 +251,7 @@ impl Waiting {
     }
 
     /// Waits for the answer.
-    pub async fn answer(mut self: Box<Self>) -> (Arc<Query>, Answer) {
+    pub async fn answer(mut self) -> (Arc<Query>, Answer) {
         let answer = std::future::poll_fn(|cx| self.poll(cx)).await;
         (self.query, answer)
     }

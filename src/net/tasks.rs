@@ -16,7 +16,7 @@ use crate::sys::ReturnPath;
 
 /// A query that waits.
 pub(super) struct Task {
-    pub(super) waiting: Box<Waiting>,
+    pub(super) waiting: Waiting,
     pub(super) path: ReturnPath,
     /// Held for as long.
     pub(super) _guard: WaitingGuard,

@@ -172,7 +172,7 @@ impl Connection {
         Ok(at > 0)
     }
 
-    fn owe(&mut self, waiting: Box<Waiting>) {
+    fn owe(&mut self, waiting: Waiting) {
         if let Some(guard) = self.shared.limits.wait() {
             self.owed.spawn_on(
                 async move {

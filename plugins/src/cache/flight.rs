@@ -102,6 +102,11 @@ pub(super) struct Leader {
 }
 
 impl Leader {
+    /// What it asks.
+    pub(super) fn question(&self) -> Question<'_> {
+        self.flight.question.borrow()
+    }
+
     /// Shares the answer, if anybody waits for it.
     pub(super) fn share(mut self, query: &Query, answer: &Answer) {
         self.landed = true;

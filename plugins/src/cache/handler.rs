@@ -147,7 +147,7 @@ impl Shared {
         }
         match run_authenticated(query, next) {
             Outcome::Now(mut answer) => {
-                self.absorb(query, &mut answer, query.received, server);
+                self.absorb(query, question, &mut answer, query.received, server);
                 hide_ad(query, &mut answer);
                 Outcome::Now(answer)
             }
@@ -161,7 +161,11 @@ impl Shared {
                 };
                 let shared = Arc::clone(self);
                 later.then(query, move |query, answer| {
-                    shared.absorb(query, answer, (shared.clock)(), server);
+                    let question = match &leader {
+                        Some(leader) => leader.question(),
+                        None => shared.store.question(query),
+                    };
+                    shared.absorb(query, question, answer, (shared.clock)(), server);
                     if let Some(leader) = leader {
                         leader.share(query, answer);
                     }
@@ -221,24 +225,25 @@ impl Shared {
     fn absorb(
         &self,
         query: &Query,
+        question: Question<'_>,
         answer: &mut Answer,
         now: Instant,
         server: usize,
-    ) -> Option<Arc<Item>> {
-        let Answer::Reply(reply) = answer else { return None };
+    ) {
+        let Answer::Reply(reply) = answer else { return };
         if reply.live {
             normalise(reply, passing_ttl(&self.settings, query, reply));
-            return None;
+            return;
         }
         let verdict = judge(&self.settings, query, reply);
         normalise(reply, verdict.ttl);
-        self.keep(query, reply, &verdict, now, server, Origin::Client)
+        self.keep(question, reply, &verdict, now, server, Origin::Client);
     }
 
     /// Keeps a reply.
     pub(super) fn keep(
         &self,
-        query: &Query,
+        question: Question<'_>,
         reply: &Reply,
         verdict: &Verdict,
         now: Instant,
@@ -248,7 +253,6 @@ impl Shared {
         let metrics = self.metrics.at(server);
         if reply.live {
             // Only a refresh can bring this: the name was not live when its entry was made; now it has a better source.
-            let question = self.store.question(query);
             for side in Side::BOTH {
                 self.store.remove(question, side);
             }
@@ -259,7 +263,6 @@ impl Shared {
             metrics.drops.add(1);
             return None;
         }
-        let question = self.store.question(query);
         let mut item = Item::new(reply, verdict.ttl, verdict.answering, now);
         if self.settings.prefer_positive
             && side == Side::Success

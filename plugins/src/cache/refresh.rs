@@ -175,7 +175,8 @@ impl Shared {
             return Accepted::No;
         }
         normalise(reply, verdict.ttl);
-        let kept = self.keep(query, reply, &verdict, (self.clock)(), server, Origin::Refresh);
+        let question = self.store.question(query);
+        let kept = self.keep(question, reply, &verdict, (self.clock)(), server, Origin::Refresh);
         match kept {
             _ if !refreshes => Accepted::No,
             Some(item) => Accepted::Kept(item),

@@ -93,7 +93,7 @@ impl Store {
         let mut hasher = self.seed.build_hasher();
         hasher.write(query.name().as_wire());
         hasher.write_u64(details.packed());
-        Question { hash: hasher.finish(), name: query.name(), details }
+        Question { hash: hasher.finish(), name: query.name(), owned: None, details }
     }
 
     /// A view to look into; it holds back the freeing of replaced entries, so it must be short-lived.
@@ -126,12 +126,8 @@ impl Store {
             Some(old) => old.slot,
             None => ring.free_slot(),
         };
-        let key = Key {
-            hash: key.hash(),
-            name: question.name.to_name(),
-            details: question.details,
-            side,
-        };
+        let key =
+            Key { hash: key.hash(), name: question.to_name(), details: question.details, side };
         let node =
             Arc::new(Node { key: key.clone(), slot, bytes, seen: AtomicBool::new(false), item });
         ring.put(&node);
@@ -300,13 +296,19 @@ pub(super) struct Question<'a> {
     hash: u64,
     /// In lower case.
     name: NameRef<'a>,
+    /// The same, if somebody owns it already.
+    owned: Option<&'a Name>,
     details: Details,
 }
 
 impl Question<'_> {
     /// A copy that owns its name.
     pub(super) fn to_owned(self) -> OwnedQuestion {
-        OwnedQuestion { hash: self.hash, name: self.name.to_name(), details: self.details }
+        OwnedQuestion { hash: self.hash, name: self.to_name(), details: self.details }
+    }
+
+    fn to_name(self) -> Name {
+        self.owned.cloned().unwrap_or_else(|| self.name.to_name())
     }
 
     /// Its hash.
@@ -323,6 +325,12 @@ pub(super) struct OwnedQuestion {
 }
 
 impl OwnedQuestion {
+    /// Borrows it; a copy of that shares the name.
+    pub(super) fn borrow(&self) -> Question<'_> {
+        let OwnedQuestion { hash, ref name, details } = *self;
+        Question { hash, name: name.as_ref(), owned: Some(name), details }
+    }
+
     /// Whether both are the same question.
     pub(super) fn is(&self, other: Question<'_>) -> bool {
         self.hash == other.hash && self.details == other.details && self.name.as_ref() == other.name

@@ -14,7 +14,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// The request that asks `query`.
+    /// The request that asks `query`. Each attempt has one of its own, so that an answer to an earlier one cannot count.
     pub(super) fn new(query: &Query) -> Request {
         let edns = query.edns.as_ref().map_or(0, |edns| edns.wire_length());
         let mut framed = Vec::with_capacity(2 + HEADER + query.spelled().len() + 4 + edns);
@@ -29,11 +29,6 @@ impl Request {
     /// The message id.
     pub(super) fn id(&self) -> u16 {
         u16::from_be_bytes([self.framed[2], self.framed[3]])
-    }
-
-    /// Chooses another id. Each attempt has its own, so that an answer to an earlier one cannot count.
-    pub(super) fn renew_id(&mut self) {
-        self.framed[2..4].copy_from_slice(&random::message_id().to_be_bytes());
     }
 
     /// The message for UDP.

@@ -21,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use super::countdown::Countdown;
 use super::error::ExchangeError;
 use super::health::start_probing;
-use super::message::{Request, read_answer};
 use super::metrics::ForwardMetrics;
 use super::settings::{ATTEMPTS_PER_UPSTREAM, Protocol, Settings};
 use super::upstream::{Over, Upstream};
@@ -99,7 +98,6 @@ impl Stanza {
         let count = upstreams.len();
         let order = settings.policy.order(count, |index| upstreams[index].health.is_suspect());
         let most_attempts = settings.max_attempts.unwrap_or(ATTEMPTS_PER_UPSTREAM * count as u32);
-        let mut request = Request::new(query);
         let mut pause = FIRST_PAUSE;
         let (mut attempts, mut rejected, mut down, mut at) = (0, 0, 0, 0);
         // In a box because it seldom is any: the future is as large as what it may hold.
@@ -132,10 +130,7 @@ impl Stanza {
                 // All are down: probing itself may be what is broken.
                 upstream = &upstreams[fastrand::usize(..count)];
             }
-            if attempts > 0 || rejected > 0 {
-                request.renew_id();
-            }
-            match ask_upstream(upstream, query, &request, now, countdown).await {
+            match ask_upstream(upstream, query, now, countdown).await {
                 Ok(reply) => {
                     rejected += usize::from(settings.failover.contains(&reply.rcode));
                     if !settings.failover.contains(&reply.rcode) || rejected >= count {
@@ -180,7 +175,6 @@ impl Drop for Stanza {
 async fn ask_upstream(
     upstream: &Upstream,
     query: &Query,
-    request: &Request,
     now: Instant,
     countdown: &mut Countdown,
 ) -> Result<Reply, ExchangeError> {
@@ -190,10 +184,10 @@ async fn ask_upstream(
         Protocol::AsAsked if query.transport == Transport::Udp => (Over::Udp, false),
         Protocol::AsAsked => (Over::Tcp, false),
     };
-    let reply = timed(upstream, query, request, over, now, countdown).await?;
+    let reply = timed(upstream, query, over, now, countdown).await?;
     if retry_truncated && reply.has(flags::TC) {
         let now = Instant::now();
-        return Box::pin(timed(upstream, query, request, Over::Tcp, now, countdown)).await;
+        return Box::pin(timed(upstream, query, Over::Tcp, now, countdown)).await;
     }
     Ok(reply)
 }
@@ -201,15 +195,11 @@ async fn ask_upstream(
 async fn timed(
     upstream: &Upstream,
     query: &Query,
-    request: &Request,
     over: Over,
     now: Instant,
     countdown: &mut Countdown,
 ) -> Result<Reply, ExchangeError> {
-    let id = request.id();
-    let reply = upstream
-        .exchange(request, over, now, countdown, |message| read_answer(message, query, id))
-        .await?;
+    let reply = upstream.exchange(query, over, now, countdown).await?;
     upstream.metrics.observe(reply.rcode, now.elapsed().as_secs_f64());
     Ok(reply)
 }

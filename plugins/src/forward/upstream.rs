@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use periplus_core::exchange::{Endpoint, Exchange, Fault, FaultKind};
 use periplus_core::metrics::Registry;
+use periplus_core::query::Query;
+use periplus_core::reply::Reply;
 use tokio::time::Instant;
 
 use super::countdown::Countdown;
 use super::error::{Cause, ExchangeError, Step};
 use super::health::Health;
-use super::message::Request;
+use super::message::{Request, read_answer};
 use super::metrics::UpstreamMetrics;
 use super::pool::{Limits, Made, Pool};
 use super::settings::{LEAST_DIAL, Settings};
@@ -73,40 +75,54 @@ impl Upstream {
         }
     }
 
-    /// Sends the request at `now` and waits for the message that `accept` takes.
-    pub(super) async fn exchange<T>(
+    /// Asks at `now` and waits for the answer.
+    pub(super) async fn exchange(
         &self,
-        request: &Request,
+        query: &Query,
         over: Over,
         now: Instant,
         countdown: &mut Countdown,
-        accept: impl FnMut(&[u8]) -> Option<T>,
-    ) -> Result<T, ExchangeError> {
+    ) -> Result<Reply, ExchangeError> {
         if over == Over::Udp {
             countdown.allow(now, self.settings.read_timeout);
             let deadline = countdown.deadline().into_std();
-            if let Some(started) = Exchange::start(&self.endpoint, request.datagram(), deadline) {
+            if let Some((id, started)) = self.start_here(query, deadline) {
                 let exchange = started.map_err(|fault| self.faulty(fault))?;
-                let pool = &self.metrics.udp;
-                if exchange.reused { &pool.hits } else { &pool.misses }.add(1);
+                let accept = |message: &[u8]| read_answer(message, query, id);
                 return exchange.receive(accept).await.map_err(|fault| self.faulty(fault));
             }
         }
         // These futures are large, and waiting on this thread is what happens most.
         match over {
-            Over::Udp => Box::pin(self.over_udp(request, now, countdown, accept)).await,
-            Over::Tcp => Box::pin(self.over_tcp(request, countdown, accept)).await,
+            Over::Udp => Box::pin(self.over_udp(query, now, countdown)).await,
+            Over::Tcp => Box::pin(self.over_tcp(query, countdown)).await,
         }
     }
 
-    async fn over_udp<T>(
+    /// Asks over UDP if this thread drives exchanges. Gives the id.
+    fn start_here(
         &self,
-        request: &Request,
+        query: &Query,
+        deadline: std::time::Instant,
+    ) -> Option<(u16, Result<Exchange, Fault>)> {
+        let request = Request::new(query);
+        let started = Exchange::start(&self.endpoint, request.datagram(), deadline)?;
+        if let Ok(exchange) = &started {
+            let pool = &self.metrics.udp;
+            if exchange.reused { &pool.hits } else { &pool.misses }.add(1);
+        }
+        Some((request.id(), started))
+    }
+
+    async fn over_udp(
+        &self,
+        query: &Query,
         now: Instant,
         countdown: &mut Countdown,
-        accept: impl FnMut(&[u8]) -> Option<T>,
-    ) -> Result<T, ExchangeError> {
-        let mut made = self.sent_over_udp(request, now)?;
+    ) -> Result<Reply, ExchangeError> {
+        let request = Request::new(query);
+        let accept = |message: &[u8]| read_answer(message, query, request.id());
+        let mut made = self.sent_over_udp(&request, now)?;
         let received = countdown.limit(made.connection.receive(accept)).await;
         match received.unwrap_or(Err(Cause::Timeout)) {
             Ok(response) => {
@@ -149,12 +165,13 @@ impl Upstream {
         Ok(Made { connection, at: now.into_std() })
     }
 
-    async fn over_tcp<T>(
+    async fn over_tcp(
         &self,
-        request: &Request,
+        query: &Query,
         countdown: &mut Countdown,
-        mut accept: impl FnMut(&[u8]) -> Option<T>,
-    ) -> Result<T, ExchangeError> {
+    ) -> Result<Reply, ExchangeError> {
+        let request = Request::new(query);
+        let mut accept = |message: &[u8]| read_answer(message, query, request.id());
         let mut may_be_stale = true;
         loop {
             let (mut made, reused) = self.connected(countdown, may_be_stale).await?;

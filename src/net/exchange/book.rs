@@ -383,13 +383,17 @@ impl Book {
         let mut next: Option<Instant> = None;
         for index in 0..self.slots.len() as u32 {
             let Some(entry) = &mut self.slots[index as usize].exchange else { continue };
-            if now < entry.deadline {
-                next = Some(next.map_or(entry.deadline, |next| next.min(entry.deadline)));
-            } else if entry.fault.is_some() {
+            if now >= entry.deadline && entry.fault.is_some() {
                 // Who asked is gone without a word.
                 self.release(index);
-            } else {
+                continue;
+            }
+            let is_over = now >= entry.deadline;
+            if is_over {
                 entry.deadline = now + FORGET;
+            }
+            next = Some(next.map_or(entry.deadline, |next| next.min(entry.deadline)));
+            if is_over {
                 let carrier = entry.carrier;
                 self.fail(index, FaultKind::TimedOut);
                 self.unload(carrier, index);
@@ -486,6 +490,18 @@ impl Book {
         slot.generation = slot.generation.wrapping_add(1);
         slot.arrived.0.clear();
         self.free.push(index);
+    }
+
+    /// How many sockets are open.
+    #[cfg(test)]
+    pub(super) fn sockets(&self) -> usize {
+        self.carriers.len()
+    }
+
+    /// How many exchanges have not ended.
+    #[cfg(test)]
+    pub(super) fn under_way(&self) -> usize {
+        self.slots.len() - self.free.len()
     }
 
     /// Takes a question off its socket.
