@@ -29,6 +29,8 @@ pub(super) struct Worker {
     listener: Arc<ListenerState>,
     shared: Arc<Shared>,
     socket: Arc<UdpSocket>,
+    /// Where requests are sent to, unless the kernel says it of each.
+    local: SocketAddr,
 }
 
 impl Worker {
@@ -37,13 +39,16 @@ impl Worker {
         shared: Arc<Shared>,
         socket: UdpSocket,
     ) -> Worker {
-        Worker { listener, shared, socket: Arc::new(socket) }
+        let local = socket.local_addr().unwrap_or(listener.local);
+        Worker { listener, shared, socket: Arc::new(socket), local }
     }
 
     /// Serves until the listener stops and the socket is empty.
     pub(super) fn run(self) {
-        // Claimed with the first request: of the wildcard's two families often one is never used.
-        let mut cell = None;
+        if !self.wait_for_first() {
+            return;
+        }
+        let _cell = claim_cell(&self.shared.cells);
         let _runtime = self.shared.runtime.enter();
         let mut batch = Batch::new();
         let mut query = Query::empty();
@@ -53,7 +58,6 @@ impl Worker {
         loop {
             match batch.receive(&self.socket) {
                 Ok(count) => {
-                    cell.get_or_insert_with(|| claim_cell(&self.shared.cells));
                     self.answer(count, &mut batch, &mut query, &mut compressor, &mut responses);
                     batch.send(&self.socket, &responses);
                     responses.clear();
@@ -75,6 +79,19 @@ impl Worker {
         }
     }
 
+    /// Waits for the first request, which stays in the socket; `false`: the listener stopped before it came. The wildcard has sockets that
+    /// are never used, and buffers only for those that are.
+    fn wait_for_first(&self) -> bool {
+        loop {
+            if self.socket.peek_from(&mut [0]).is_ok() {
+                return true;
+            }
+            if self.listener.stop.load(Ordering::Acquire) {
+                return false;
+            }
+        }
+    }
+
     fn answer(
         &self,
         count: usize,
@@ -91,8 +108,8 @@ impl Worker {
             let Some(peer) = peer else { continue };
             query.peer = peer;
             query.local = match local {
-                Some(address) => SocketAddr::new(address, self.listener.local.port()),
-                None => self.listener.local,
+                Some(address) => SocketAddr::new(address, self.local.port()),
+                None => self.local,
             };
             let start = responses.len();
             match server.respond(request, query, compressor, responses) {
