@@ -11,7 +11,9 @@
 //! ```
 //!
 //! A plugin answers at once, passes on, or returns a future. What it does to an answer that comes from further in is written
-//! once, as a function, and given to [`Outcome::then`], which applies it now or when the future is done.
+//! once, as a function, and given to [`Outcome::then`], which applies it now or when the future is done. A plugin that does nothing
+//! but look at answers on their way out is a [`Filter`]: the chain goes around it on the way in, and any number of them in a row wait
+//! for an answer as one.
 //!
 //! A plugin sees the query as its outer neighbours left it and cannot change it under them: who rewrites a question clones it, asks
 //! inward with the clone, and mends the answer on the way out. A plugin may also ask the server from the top of the chain again
@@ -35,6 +37,41 @@ pub trait Plugin: Send + Sync + 'static {
 
     /// Answers, passes on with [`Next::run`], or both.
     fn handle(&self, query: &Query, next: Next<'_>) -> Outcome;
+
+    /// Whether it is a [`Filter`], which is never asked to handle anything.
+    fn is_filter(&self) -> bool {
+        false
+    }
+
+    /// See [`Filter::filter`].
+    fn filter(&self, _server: &Server, _query: &Query, _answer: &mut Answer) {}
+}
+
+/// A link of the chain that passes every query on as it is, and looks at the answer on its way out.
+pub trait Filter: Send + Sync + 'static {
+    /// The directive's name.
+    fn name(&self) -> &'static str;
+
+    /// Looks at the answer that the plugins further in gave to `query`, and may change it.
+    fn filter(&self, server: &Server, query: &Query, answer: &mut Answer);
+}
+
+impl<F: Filter> Plugin for F {
+    fn name(&self) -> &'static str {
+        Filter::name(self)
+    }
+
+    fn handle(&self, query: &Query, next: Next<'_>) -> Outcome {
+        next.run(query)
+    }
+
+    fn is_filter(&self) -> bool {
+        true
+    }
+
+    fn filter(&self, server: &Server, query: &Query, answer: &mut Answer) {
+        Filter::filter(self, server, query, answer);
+    }
 }
 
 /// The answer, or the way to it.
@@ -194,21 +231,35 @@ impl<'a> Next<'a> {
 
     /// Passes the query to the next plugin. Without one: SERVFAIL with the cause `no next plugin found`.
     pub fn run(self, query: &Query) -> Outcome {
-        match self.block.chain.get(self.position) {
-            Some(plugin) => plugin.handle(query, Next { position: self.position + 1, ..self }),
+        let at = self.block.handler_from(self.position);
+        let mut outcome = match self.block.chain().get(at) {
+            Some(plugin) => plugin.handle(query, Next { position: at + 1, ..self }),
             None => self.nobody().into(),
+        };
+        let filters = self.position..at;
+        match &mut outcome {
+            Outcome::Now(answer) => self.block.filter(filters, self.server, query, answer),
+            Outcome::Later(later) if !filters.is_empty() => {
+                let (server, block) = (Arc::clone(self.server), Arc::clone(self.block));
+                later.then(query, move |query, answer| {
+                    block.filter(filters, &server, query, answer);
+                });
+            }
+            Outcome::Later(_) => {}
         }
+        outcome
     }
 
     #[cold]
     fn nobody(self) -> Failure {
-        let last = self.block.chain.last().map_or("", |plugin| plugin.name());
+        let last = self.block.chain().last().map_or("", |plugin| plugin.name());
         Failure::servfail(last, "no next plugin found")
     }
 
-    /// The next plugin's name, if there is one.
+    /// The name of the plugin that will be asked next, if there is one.
     pub fn next_name(self) -> Option<&'static str> {
-        self.block.chain.get(self.position).map(|plugin| plugin.name())
+        let at = self.block.handler_from(self.position);
+        self.block.chain().get(at).map(|plugin| plugin.name())
     }
 
     /// Asks the same server from its top for another name: zone choice, chain, all of it. Make the query with [`Query::follow`].

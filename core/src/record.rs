@@ -82,6 +82,13 @@ impl RecordSet {
         Rdata { rest: &self.packed }
     }
 
+    /// The RDATA before record `at`, and from it on.
+    fn split(&self, at: usize) -> (Rdata<'_>, Rdata<'_>) {
+        let mut after = self.rdata();
+        let skipped = after.by_ref().take(at).map(|rdata| rdata.len() + 2).sum();
+        (Rdata { rest: &self.packed[..skipped] }, after)
+    }
+
     /// Bytes of all RDATA together, length fields left out.
     pub fn rdata_length(&self) -> usize {
         self.packed.len() - 2 * self.count()
@@ -214,9 +221,8 @@ impl Entry {
 
     /// The RDATA in the order of sending.
     pub fn rdata(&self) -> impl Iterator<Item = &[u8]> {
-        let first = usize::from(self.first);
-        let all = self.set.rdata();
-        all.clone().skip(first).chain(all.take(first))
+        let (before, after) = self.set.split(usize::from(self.first));
+        after.chain(before)
     }
 
     /// Makes the owner independent of the question, so that the entry may move into the reply to another one.

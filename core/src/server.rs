@@ -8,6 +8,7 @@
 //! A [`Server`] is what listens on one `scheme://host:port`: the server blocks that share it, by zone.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,8 +25,43 @@ use crate::reply::{Answer, Failure};
 
 /// One server block's way of answering: its chain of plugins.
 pub struct Block {
+    chain: Vec<Arc<dyn Plugin>>,
+    /// For each place in the chain, and the one after its end: where the first plugin from there on stands that is no filter.
+    handlers: Vec<usize>,
+}
+
+impl Block {
     /// The plugins, outermost first.
-    pub chain: Vec<Arc<dyn Plugin>>,
+    pub fn new(chain: Vec<Arc<dyn Plugin>>) -> Block {
+        let mut handlers = vec![chain.len(); chain.len() + 1];
+        for (at, plugin) in chain.iter().enumerate().rev() {
+            handlers[at] = if plugin.is_filter() { handlers[at + 1] } else { at };
+        }
+        Block { chain, handlers }
+    }
+
+    /// The plugins, outermost first.
+    pub fn chain(&self) -> &[Arc<dyn Plugin>] {
+        &self.chain
+    }
+
+    /// Where the first plugin stands, from `position` on, that is no filter; past the end when there is none.
+    pub(crate) fn handler_from(&self, position: usize) -> usize {
+        self.handlers.get(position).copied().unwrap_or(position)
+    }
+
+    /// Leads an answer out through some filters.
+    pub(crate) fn filter(
+        &self,
+        filters: Range<usize>,
+        server: &Server,
+        query: &Query,
+        answer: &mut Answer,
+    ) {
+        for filter in self.chain[filters].iter().rev() {
+            filter.filter(server, query, answer);
+        }
+    }
 }
 
 /// The server blocks behind one listen address.

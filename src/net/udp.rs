@@ -40,6 +40,8 @@ pub(super) struct Worker {
     listener: Arc<ListenerState>,
     shared: Arc<Shared>,
     socket: UdpSocket,
+    /// Where requests are sent to, unless the kernel says it of each.
+    local: SocketAddr,
     events: EventQueue,
     woken: Arc<Woken>,
 }
@@ -92,18 +94,21 @@ impl Worker {
         socket: WorkerSocket,
     ) -> Worker {
         let WorkerSocket { socket, events, woken } = socket;
-        Worker { listener, shared, socket, events, woken }
+        let local = socket.local_addr().unwrap_or(listener.local);
+        Worker { listener, shared, socket, local, events, woken }
     }
 
     /// Serves until the listener stops, the socket is empty and nobody waits.
     pub(super) fn run(self) {
-        // Claimed with the first request: of the wildcard's two families often one is never used.
-        let mut cell = None;
+        if !self.wait_for_first() {
+            return;
+        }
+        let _cell = claim_cell(&self.shared.cells);
         let _runtime = self.shared.runtime.enter();
-        let Worker { listener, shared, socket, events, woken } = self;
+        let Worker { listener, shared, socket, local, events, woken } = self;
         let exchanges = Rc::new(Exchanges::new(events));
         exchange::offer(Some(Rc::clone(&exchanges) as Rc<_>));
-        let mut round = Round { listener, shared, tasks: Tasks::new(Arc::clone(&woken)) };
+        let mut round = Round { listener, shared, local, tasks: Tasks::new(Arc::clone(&woken)) };
         let mut batch = Batch::new();
         let mut query = Query::empty();
         query.transport = Transport::Udp;
@@ -130,7 +135,6 @@ impl Worker {
             match received {
                 Ok(0) => {}
                 Ok(count) => {
-                    cell.get_or_insert_with(|| claim_cell(&round.shared.cells));
                     query.received = Instant::now();
                     exchanges.clients_read(query.received, count < BATCH);
                     round.answer(count, &mut batch, &mut query, &mut out);
@@ -161,12 +165,26 @@ impl Worker {
         drop(round);
         exchange::offer(None);
     }
+
+    /// Waits for the first request, which stays in the socket; `false`: the listener stopped before it came. The wildcard has sockets that
+    /// are never used, and buffers only for those that are.
+    fn wait_for_first(&self) -> bool {
+        loop {
+            if self.socket.peek_from(&mut [0]).is_ok() {
+                return true;
+            }
+            if self.listener.stop.load(Ordering::Acquire) {
+                return false;
+            }
+        }
+    }
 }
 
 /// What answering takes beside buffers.
 struct Round {
     listener: Arc<ListenerState>,
     shared: Arc<Shared>,
+    local: SocketAddr,
     tasks: Tasks,
 }
 
@@ -179,8 +197,8 @@ impl Round {
             let Some(peer) = peer else { continue };
             query.peer = peer;
             query.local = match local {
-                Some(address) => SocketAddr::new(address, self.listener.local.port()),
-                None => self.listener.local,
+                Some(address) => SocketAddr::new(address, self.local.port()),
+                None => self.local,
             };
             let start = out.responses.len();
             match server.respond(request, query, &mut out.compressor, &mut out.responses) {

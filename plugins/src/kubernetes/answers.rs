@@ -64,9 +64,7 @@ pub(super) fn find(shared: &Shared, query: &Query, place: Place<'_>) -> Finding 
         (Shape::Apex, RecordType::NS) => apex::name_servers(shared, query, place),
         (Shape::Apex | Shape::Tree, RecordType::TXT) => Finding::WronglyDenied,
         (Shape::Apex | Shape::Tree, _) => Finding::NoData,
-        (Shape::DnsVersion, RecordType::TXT) => {
-            Finding::records(Some(Arc::clone(&DNS_VERSION)))
-        }
+        (Shape::DnsVersion, RecordType::TXT) => Finding::records(Some(Arc::clone(&DNS_VERSION))),
         (Shape::DnsVersion, RecordType::SOA) => Finding::NoData,
         // CoreDNS has no other type there, and says that there is no such name.
         (Shape::DnsVersion, _) | (Shape::NameServer, RecordType::TXT | RecordType::PTR) => {
