@@ -220,23 +220,24 @@ impl From<Answer> for Outcome {
 pub struct Next<'a> {
     server: &'a Arc<Server>,
     block: &'a Arc<Block>,
-    position: usize,
+    position: u32,
+    authenticated: bool,
 }
 
 impl<'a> Next<'a> {
     /// The whole chain of a block.
     pub(crate) fn first(server: &'a Arc<Server>, block: &'a Arc<Block>) -> Next<'a> {
-        Next { server, block, position: 0 }
+        Next { server, block, position: 0, authenticated: false }
     }
 
     /// Passes the query to the next plugin. Without one: SERVFAIL with the cause `no next plugin found`.
     pub fn run(self, query: &Query) -> Outcome {
-        let at = self.block.handler_from(self.position);
+        let at = self.block.handler_from(self.position as usize);
         let mut outcome = match self.block.chain().get(at) {
-            Some(plugin) => plugin.handle(query, Next { position: at + 1, ..self }),
+            Some(plugin) => plugin.handle(query, Next { position: at as u32 + 1, ..self }),
             None => self.nobody().into(),
         };
-        let filters = self.position..at;
+        let filters = self.position as usize..at;
         match &mut outcome {
             Outcome::Now(answer) => self.block.filter(filters, self.server, query, answer),
             Outcome::Later(later) if !filters.is_empty() => {
@@ -258,13 +259,24 @@ impl<'a> Next<'a> {
 
     /// The name of the plugin that will be asked next, if there is one.
     pub fn next_name(self) -> Option<&'static str> {
-        let at = self.block.handler_from(self.position);
+        let at = self.block.handler_from(self.position as usize);
         self.block.chain().get(at).map(|plugin| plugin.name())
     }
 
     /// Asks the same server from its top for another name: zone choice, chain, all of it. Make the query with [`Query::follow`].
     pub fn resolve(self, query: &Query) -> Outcome {
         self.server.dispatch(query)
+    }
+
+    /// The same, asking other servers whether their data is authenticated (AD, RFC 6840 section 5.7), whatever the query says: it
+    /// spares a plugin that keeps answers for all clients a copy of the query.
+    pub fn authenticated(self) -> Next<'a> {
+        Next { authenticated: true, ..self }
+    }
+
+    /// Whether other servers are to be asked for AD although the query may not have it.
+    pub fn is_authenticated(self) -> bool {
+        self.authenticated
     }
 
     /// The listener this query came through.
@@ -283,6 +295,7 @@ impl<'a> Next<'a> {
             server: Arc::clone(self.server),
             block: Arc::clone(self.block),
             position: self.position,
+            authenticated: self.authenticated,
         }
     }
 }
@@ -292,13 +305,19 @@ impl<'a> Next<'a> {
 pub struct OwnedNext {
     server: Arc<Server>,
     block: Arc<Block>,
-    position: usize,
+    position: u32,
+    authenticated: bool,
 }
 
 impl OwnedNext {
     /// Borrows it.
     pub fn borrow(&self) -> Next<'_> {
-        Next { server: &self.server, block: &self.block, position: self.position }
+        Next {
+            server: &self.server,
+            block: &self.block,
+            position: self.position,
+            authenticated: self.authenticated,
+        }
     }
 
     /// See [`Next::run`].

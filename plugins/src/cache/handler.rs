@@ -145,7 +145,8 @@ impl Shared {
         if may_join && let Some(waiter) = self.flights.find(question) {
             return self.join(waiter, query, next, server, joins - 1);
         }
-        match run_authenticated(query, next) {
+        // An upstream shall say whether its data is authenticated, whoever asks here (RFC 6840 section 5.7).
+        match next.authenticated().run(query) {
             Outcome::Now(mut answer) => {
                 self.absorb(query, question, &mut answer, query.received, server);
                 hide_ad(query, &mut answer);
@@ -301,16 +302,6 @@ pub(super) enum Origin {
     Client,
     /// The cache itself.
     Refresh,
-}
-
-/// Asks inward with AD set, so that an upstream says whether its data is authenticated, whoever asks here (RFC 6840 section 5.7).
-pub(super) fn run_authenticated(query: &Query, next: Next<'_>) -> Outcome {
-    if query.has(flags::AD) {
-        return next.run(query);
-    }
-    let mut query = query.clone();
-    query.flags |= flags::AD;
-    next.run(&query)
 }
 
 /// Takes AD out of an answer for a client that did not ask for it (RFC 6840 section 5.8).

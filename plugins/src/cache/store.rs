@@ -132,11 +132,13 @@ impl Store {
             Arc::new(Node { key: key.clone(), slot, bytes, seen: AtomicBool::new(false), item });
         ring.put(&node);
         map.insert(key, node);
-        for _ in 0..SWEEP {
-            let Some(node) = ring.advance() else { continue };
-            if node.slot != slot && is_over(&node.item) {
-                map.remove(&node.key);
-                ring.give_up(&node);
+        if !ring.is_over_bounds() {
+            for _ in 0..SWEEP {
+                let Some(node) = ring.advance() else { continue };
+                if node.slot != slot && is_over(&node.item) {
+                    map.remove(&node.key);
+                    ring.give_up(&node);
+                }
             }
         }
         while ring.is_over_bounds() {
@@ -173,7 +175,7 @@ impl Store {
     }
 }
 
-/// Nodes that each insertion looks at beyond its own, to drop what is over.
+/// Nodes that each insertion looks at beyond its own, to drop what is over; a full store drops nodes in that order anyway.
 const SWEEP: usize = 2;
 /// Nodes that are looked at for one eviction: a store where all were asked for lately must not be walked to its end.
 const MOST_SECOND_CHANCES: usize = 64;

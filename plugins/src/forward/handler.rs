@@ -10,6 +10,7 @@ use periplus_core::reply::{Answer, Failure};
 use tokio::time::Instant;
 
 use super::countdown::Countdown;
+use super::message::Asking;
 use super::settings::TOTAL;
 use super::stanza::{Stanza, Verdict};
 
@@ -25,11 +26,12 @@ impl Plugin for Forward {
         let Some(first) = stanza_for(&self.0, 0, query) else { return next.run(query) };
         let stanza = &self.0[first];
         let Some(permit) = Permit::of(stanza) else { return rejected(stanza).into() };
+        let stanzas = Arc::clone(&self.0);
+        let query = Arc::new(query.clone());
+        let asking = Asking { query: Arc::clone(&query), authenticated: next.is_authenticated() };
         let next = stanza.settings.hands_on().then(|| next.to_owned());
-        let (stanzas, query) = (Arc::clone(&self.0), Arc::new(query.clone()));
-        let asked = Arc::clone(&query);
-        Outcome::Later(Later::about(asked, async move {
-            forward(&stanzas, first, permit, &query, next).await
+        Outcome::Later(Later::about(query, async move {
+            forward(&stanzas, first, permit, &asking, next).await
         }))
     }
 }
@@ -43,9 +45,10 @@ async fn forward(
     stanzas: &[Arc<Stanza>],
     first: usize,
     permit: Permit,
-    query: &Query,
+    asking: &Asking,
     next: Option<OwnedNext>,
 ) -> Answer {
+    let query = &*asking.query;
     let mut now = Instant::now();
     let mut countdown = Countdown::new(now + TOTAL);
     // As in CoreDNS, a question that is handed on counts for each stanza it has passed.
@@ -53,7 +56,7 @@ async fn forward(
     let mut index = first;
     loop {
         let is_last = index + 1 == stanzas.len();
-        match stanzas[index].ask(query, now, &mut countdown, is_last).await {
+        match stanzas[index].ask(asking, now, &mut countdown, is_last).await {
             Verdict::Answer(answer) => return answer,
             Verdict::HandOn => {}
         }

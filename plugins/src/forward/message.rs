@@ -1,11 +1,33 @@
 //! The bytes that go to an upstream, and how its answer is told from everything else that arrives.
 
+use std::sync::Arc;
+
 use periplus_core::codes::{Rcode, flags};
 use periplus_core::decode::{DecodeError, Response, decode, message_id};
 use periplus_core::query::{HEADER, Query};
 use periplus_core::random;
 use periplus_core::reply::Reply;
 use periplus_core::request::encode_request;
+
+/// What is asked on behalf of a client.
+pub(super) struct Asking {
+    /// The client's question.
+    pub(super) query: Arc<Query>,
+    /// AD is set whatever the query says.
+    pub(super) authenticated: bool,
+}
+
+impl Asking {
+    /// The request of one attempt. Each has an id of its own, so that an answer to an earlier one cannot count.
+    pub(super) fn request(&self) -> Request {
+        let mut request = Request::new(&self.query);
+        if self.authenticated {
+            // The second byte of the flags.
+            request.framed[5] |= flags::AD as u8;
+        }
+        request
+    }
+}
 
 /// A request message, ready for both transports.
 pub(super) struct Request {
@@ -14,7 +36,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// The request that asks `query`. Each attempt has one of its own, so that an answer to an earlier one cannot count.
+    /// The request that asks `query`.
     pub(super) fn new(query: &Query) -> Request {
         let edns = query.edns.as_ref().map_or(0, |edns| edns.wire_length());
         let mut framed = Vec::with_capacity(2 + HEADER + query.spelled().len() + 4 + edns);

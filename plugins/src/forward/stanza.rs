@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use periplus_core::codes::{Rcode, flags};
-use periplus_core::query::{Query, Transport};
+use periplus_core::query::Transport;
 use periplus_core::reply::{Answer, ExtendedError, Failure, Reply};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::countdown::Countdown;
 use super::error::ExchangeError;
 use super::health::start_probing;
+use super::message::Asking;
 use super::metrics::ForwardMetrics;
 use super::settings::{ATTEMPTS_PER_UPSTREAM, Protocol, Settings};
 use super::upstream::{Over, Upstream};
@@ -69,12 +70,12 @@ impl Stanza {
     /// Asks upstreams until one has an answer. `is_last`: no stanza follows to hand the question on to.
     pub(super) async fn ask(
         &self,
-        query: &Query,
+        asking: &Asking,
         now: Instant,
         countdown: &mut Countdown,
         is_last: bool,
     ) -> Verdict {
-        match self.obtain(query, now, countdown).await {
+        match self.obtain(asking, now, countdown).await {
             Ok(reply) if !is_last && self.is_handed_on(&reply) => Verdict::HandOn,
             Ok(reply) => Verdict::Answer(reply.into()),
             Err(error) => Verdict::Answer(failure(error).into()),
@@ -89,7 +90,7 @@ impl Stanza {
     /// The reply of the first upstream that has one; the error is that of the last attempt, if there was one.
     async fn obtain(
         &self,
-        query: &Query,
+        asking: &Asking,
         mut now: Instant,
         countdown: &mut Countdown,
     ) -> Result<Reply, Option<ExchangeError>> {
@@ -130,7 +131,7 @@ impl Stanza {
                 // All are down: probing itself may be what is broken.
                 upstream = &upstreams[fastrand::usize(..count)];
             }
-            match ask_upstream(upstream, query, now, countdown).await {
+            match ask_upstream(upstream, asking, now, countdown).await {
                 Ok(reply) => {
                     rejected += usize::from(settings.failover.contains(&reply.rcode));
                     if !settings.failover.contains(&reply.rcode) || rejected >= count {
@@ -174,32 +175,32 @@ impl Drop for Stanza {
 /// One attempt, which with `prefer_udp` may be two exchanges.
 async fn ask_upstream(
     upstream: &Upstream,
-    query: &Query,
+    asking: &Asking,
     now: Instant,
     countdown: &mut Countdown,
 ) -> Result<Reply, ExchangeError> {
     let (over, retry_truncated) = match upstream.settings.protocol {
         Protocol::Tcp => (Over::Tcp, false),
         Protocol::UdpFirst => (Over::Udp, true),
-        Protocol::AsAsked if query.transport == Transport::Udp => (Over::Udp, false),
+        Protocol::AsAsked if asking.query.transport == Transport::Udp => (Over::Udp, false),
         Protocol::AsAsked => (Over::Tcp, false),
     };
-    let reply = timed(upstream, query, over, now, countdown).await?;
+    let reply = timed(upstream, asking, over, now, countdown).await?;
     if retry_truncated && reply.has(flags::TC) {
         let now = Instant::now();
-        return Box::pin(timed(upstream, query, Over::Tcp, now, countdown)).await;
+        return Box::pin(timed(upstream, asking, Over::Tcp, now, countdown)).await;
     }
     Ok(reply)
 }
 
 async fn timed(
     upstream: &Upstream,
-    query: &Query,
+    asking: &Asking,
     over: Over,
     now: Instant,
     countdown: &mut Countdown,
 ) -> Result<Reply, ExchangeError> {
-    let reply = upstream.exchange(query, over, now, countdown).await?;
+    let reply = upstream.exchange(asking, over, now, countdown).await?;
     upstream.metrics.observe(reply.rcode, now.elapsed().as_secs_f64());
     Ok(reply)
 }

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use periplus_core::exchange::{Endpoint, Exchange, Fault, FaultKind};
 use periplus_core::metrics::Registry;
-use periplus_core::query::Query;
 use periplus_core::reply::Reply;
 use tokio::time::Instant;
 
 use super::countdown::Countdown;
 use super::error::{Cause, ExchangeError, Step};
 use super::health::Health;
-use super::message::{Request, read_answer};
+use super::message::{Asking, Request, read_answer};
 use super::metrics::UpstreamMetrics;
 use super::pool::{Limits, Made, Pool};
 use super::settings::{LEAST_DIAL, Settings};
@@ -78,7 +77,7 @@ impl Upstream {
     /// Asks at `now` and waits for the answer.
     pub(super) async fn exchange(
         &self,
-        query: &Query,
+        asking: &Asking,
         over: Over,
         now: Instant,
         countdown: &mut Countdown,
@@ -86,26 +85,26 @@ impl Upstream {
         if over == Over::Udp {
             countdown.allow(now, self.settings.read_timeout);
             let deadline = countdown.deadline().into_std();
-            if let Some((id, started)) = self.start_here(query, deadline) {
+            if let Some((id, started)) = self.start_here(asking, deadline) {
                 let exchange = started.map_err(|fault| self.faulty(fault))?;
-                let accept = |message: &[u8]| read_answer(message, query, id);
+                let accept = |message: &[u8]| read_answer(message, &asking.query, id);
                 return exchange.receive(accept).await.map_err(|fault| self.faulty(fault));
             }
         }
         // These futures are large, and waiting on this thread is what happens most.
         match over {
-            Over::Udp => Box::pin(self.over_udp(query, now, countdown)).await,
-            Over::Tcp => Box::pin(self.over_tcp(query, countdown)).await,
+            Over::Udp => Box::pin(self.over_udp(asking, now, countdown)).await,
+            Over::Tcp => Box::pin(self.over_tcp(asking, countdown)).await,
         }
     }
 
     /// Asks over UDP if this thread drives exchanges. Gives the id.
     fn start_here(
         &self,
-        query: &Query,
+        asking: &Asking,
         deadline: std::time::Instant,
     ) -> Option<(u16, Result<Exchange, Fault>)> {
-        let request = Request::new(query);
+        let request = asking.request();
         let started = Exchange::start(&self.endpoint, request.datagram(), deadline)?;
         if let Ok(exchange) = &started {
             let pool = &self.metrics.udp;
@@ -116,12 +115,12 @@ impl Upstream {
 
     async fn over_udp(
         &self,
-        query: &Query,
+        asking: &Asking,
         now: Instant,
         countdown: &mut Countdown,
     ) -> Result<Reply, ExchangeError> {
-        let request = Request::new(query);
-        let accept = |message: &[u8]| read_answer(message, query, request.id());
+        let request = asking.request();
+        let accept = |message: &[u8]| read_answer(message, &asking.query, request.id());
         let mut made = self.sent_over_udp(&request, now)?;
         let received = countdown.limit(made.connection.receive(accept)).await;
         match received.unwrap_or(Err(Cause::Timeout)) {
@@ -167,11 +166,11 @@ impl Upstream {
 
     async fn over_tcp(
         &self,
-        query: &Query,
+        asking: &Asking,
         countdown: &mut Countdown,
     ) -> Result<Reply, ExchangeError> {
-        let request = Request::new(query);
-        let mut accept = |message: &[u8]| read_answer(message, query, request.id());
+        let request = asking.request();
+        let mut accept = |message: &[u8]| read_answer(message, &asking.query, request.id());
         let mut may_be_stale = true;
         loop {
             let (mut made, reused) = self.connected(countdown, may_be_stale).await?;
