@@ -118,17 +118,20 @@ fn a_slow_upstream_holds_nobody_else_up_and_its_answers_come_while_the_server_st
 
 #[test]
 fn behind_a_cache_upstreams_are_asked_whether_their_data_is_authenticated() {
-    let upstream = UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
-    upstream.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
-    let address = upstream.local_addr().expect("a bound socket has an address");
     for (cache, ad) in [("", 0), ("    cache 30\n", 0x20)] {
+        let upstream = UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
+        upstream.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
+        let address = upstream.local_addr().expect("a bound socket has an address");
         let server = TestServer::start(&format!(".:PORT {{\n{cache}    forward . {address}\n}}\n"));
         let client = UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
         client
             .send_to(&question(7, "www.test", 1, None), server.address)
             .expect("loopback takes a datagram");
         let mut request = [0; 512];
-        upstream.recv(&mut request).expect("the question is passed on");
+        let (length, from) = upstream.recv_from(&mut request).expect("the question is passed on");
         assert_eq!(request[2..4], [0x01, ad]);
+        request[2] |= 0x80;
+        upstream.send_to(&request[..length], from).expect("loopback takes a datagram");
+        client.recv(&mut request).expect("the answer comes");
     }
 }
