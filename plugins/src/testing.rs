@@ -54,7 +54,7 @@ pub(crate) fn server(chain: Vec<Arc<dyn Plugin>>) -> Arc<Server> {
     let panics: Counter = Registry::new(1).counter("coredns_panics_total", "", &[]);
     Arc::new(Server::new(ServerParts {
         label: "dns://:53".into(),
-        zones: vec![(Name::root(), Arc::new(Block { chain }))],
+        zones: vec![(Name::root(), Arc::new(Block::new(chain)))],
         any_class: false,
         panics_are_fatal: false,
         panics,

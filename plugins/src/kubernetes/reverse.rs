@@ -21,7 +21,7 @@ pub(super) fn find(shared: &Shared, query: &Query) -> Finding {
     }
     let Some(address) = address_of_reverse_name(name) else { return Finding::NameError };
     match (query.qtype, pointers(shared, address.to_canonical())) {
-        (RecordType::PTR, Some(set)) => Finding::records(query, Some(set)),
+        (RecordType::PTR, Some(set)) => Finding::records(Some(set)),
         (RecordType::SOA, Some(_)) => Finding::NoData,
         // Other types are no such name, as in CoreDNS.
         _ => Finding::NameError,
