@@ -8,7 +8,7 @@ use crate::codes::{Rcode, RecordType, flags};
 pub use crate::compress::Compressor;
 use crate::compress::{QUESTION, pointer};
 use crate::name::NameRef;
-use crate::query::{Edns, Query, response_limit};
+use crate::query::{Edns, HEADER, Query, response_limit};
 use crate::record::{Entry, Owner, RdataNames, Section};
 use crate::reply::{Answer, Failure, Reply};
 

@@ -15,7 +15,10 @@ fuzz_target!(|input: &[u8]| {
     let [kind, text @ ..] = input else { return };
     let text = String::from_utf8_lossy(text);
     // Files that are imported or named in options are those of the machine: inputs would mean something else elsewhere.
-    if text.contains(['/', '~']) || text.contains("..") || text.contains("import") && text.contains(['*', '?', '[']) {
+    if text.contains(['/', '~'])
+        || text.contains("..")
+        || text.contains("import") && text.contains(['*', '?', '['])
+    {
         return;
     }
     let is_toml = kind & 1 == 1;

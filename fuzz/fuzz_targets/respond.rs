@@ -84,7 +84,11 @@ fn check(machine: &Machine, transport: Transport, message: &[u8]) {
     // `rewrite edns0` of the second block makes an OPT record where there was none, as in CoreDNS.
     let zone = Name::parse("whoami.test.").expect("it is a name");
     let is_added = query.name().is_at_or_below(zone.as_ref());
-    assert_eq!(theirs.edns.is_some(), query.edns.is_some() || is_added, "OPT if the client sent one");
+    assert_eq!(
+        theirs.edns.is_some(),
+        query.edns.is_some() || is_added,
+        "OPT if the client sent one"
+    );
 
     // By TCP everything comes. TC stands exactly where something is missing.
     let whole = machine.ask(message, Transport::Tcp).expect("by TCP as by UDP");

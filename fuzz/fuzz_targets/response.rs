@@ -20,7 +20,8 @@ fuzz_target!(|message: &[u8]| {
         query.class = question.class;
         assert!(question.matches(&query));
     }
-    let ours = decode(message, &query, "fuzz").expect("the question does not decide what can be read");
+    let ours =
+        decode(message, &query, "fuzz").expect("the question does not decide what can be read");
 
     let Ok(theirs) = Message::from_vec(message) else { return };
     assert_eq!(theirs.metadata.id, ours.id);

@@ -119,7 +119,8 @@ impl Plugin for Upstream {
     }
 
     fn handle(&self, query: &Query, _: Next<'_>) -> Outcome {
-        let message = UPSTREAM.with_borrow_mut(|upstream| upstream.as_mut().and_then(|ask| ask(query)));
+        let message =
+            UPSTREAM.with_borrow_mut(|upstream| upstream.as_mut().and_then(|ask| ask(query)));
         let response = message.and_then(|message| decode(&message, query, "forward").ok());
         let answer = match response {
             Some(response) => Answer::Reply(response.reply),
@@ -168,12 +169,18 @@ pub fn cluster() -> tempfile::NamedTempFile {
         })
         .collect();
     let slice = |service: &str, endpoints: serde_json::Value| {
-        object("EndpointSlice", "discovery.k8s.io/v1", &format!("{service}-1"), json!({
-            "metadata": {"labels": {"kubernetes.io/service-name": service}},
-            "addressType": "IPv4", "endpoints": endpoints, "ports": port,
-        }))
+        object(
+            "EndpointSlice",
+            "discovery.k8s.io/v1",
+            &format!("{service}-1"),
+            json!({
+                "metadata": {"labels": {"kubernetes.io/service-name": service}},
+                "addressType": "IPv4", "endpoints": endpoints, "ports": port,
+            }),
+        )
     };
-    let service = |name: &str, spec: serde_json::Value| object("Service", "v1", name, json!({"spec": spec}));
+    let service =
+        |name: &str, spec: serde_json::Value| object("Service", "v1", name, json!({"spec": spec}));
     let items = [
         object("Namespace", "v1", "shop", json!({})),
         service("web", json!({"clusterIPs": ["10.96.0.1", "fd00::1"], "ports": port})),
@@ -181,9 +188,17 @@ pub fn cluster() -> tempfile::NamedTempFile {
         slice("many", json!(endpoints)),
         service("db", json!({"clusterIP": "None", "clusterIPs": ["None"], "ports": port})),
         slice("db", json!([{"addresses": ["10.244.2.1"], "hostname": "db-0"}])),
-        service("away", json!({"type": "ExternalName", "externalName": "web.shop.svc.cluster.local"})),
+        service(
+            "away",
+            json!({"type": "ExternalName", "externalName": "web.shop.svc.cluster.local"}),
+        ),
         service("out", json!({"type": "ExternalName", "externalName": "a.hosts.test"})),
-        object("Pod", "v1", "many-1", json!({"status": {"phase": "Running", "podIP": "10.244.1.1"}})),
+        object(
+            "Pod",
+            "v1",
+            "many-1",
+            json!({"status": {"phase": "Running", "podIP": "10.244.1.1"}}),
+        ),
     ];
     let file = tempfile::Builder::new().suffix(".json").tempfile().expect("a file can be made");
     let list = json!({"kind": "List", "apiVersion": "v1", "items": items});

@@ -31,3 +31,8 @@ pub fn holds(file: &[u8]) {
         }
     }
 }
+
+#[test]
+fn the_corpus_keeps_to_it() {
+    crate::testing::corpus("resolv_conf").iter().for_each(|input| holds(input));
+}

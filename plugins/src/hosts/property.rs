@@ -52,3 +52,8 @@ fn answers(table: &Table, name: &Name, expected: IpAddr) {
     let names = table.names(expected).expect("an address of the file has names");
     assert!(names.rdata().any(|rdata| target(names.rtype(), rdata) == Some(name.as_ref())));
 }
+
+#[test]
+fn the_corpus_keeps_to_it() {
+    crate::testing::corpus("hosts").iter().for_each(|input| holds(input));
+}

@@ -30,3 +30,8 @@ pub fn holds(input: &[u8]) {
 fn controls(text: &str) -> usize {
     text.chars().filter(|char| char.is_control()).count()
 }
+
+#[test]
+fn the_corpus_keeps_to_it() {
+    crate::testing::corpus("log_format").iter().for_each(|input| holds(input));
+}

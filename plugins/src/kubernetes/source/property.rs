@@ -15,12 +15,9 @@ use crate::kubernetes::objects::{Change, Resource, ServiceKind};
 /// `input`: which kind of object and how large the parts are in which it arrives (one byte), then a body.
 pub fn holds(input: &[u8]) {
     let [head, body @ ..] = input else { return };
-    let resource = [
-        Resource::Services,
-        Resource::EndpointSlices,
-        Resource::Namespaces,
-        Resource::Pods,
-    ][usize::from(head & 3)];
+    let resource =
+        [Resource::Services, Resource::EndpointSlices, Resource::Namespaces, Resource::Pods]
+            [usize::from(head & 3)];
     let size = 1 + usize::from(head >> 2);
     let list = cut_list(body, body.len().max(1));
     assert_eq!(cut_list(body, size), list, "a list in parts of {size} bytes");
@@ -157,4 +154,9 @@ impl<'de> Deserialize<'de> for Members {
         }
         input.deserialize_map(Object)
     }
+}
+
+#[test]
+fn the_corpus_keeps_to_it() {
+    crate::testing::corpus("api_objects").iter().for_each(|input| holds(input));
 }
