@@ -134,15 +134,28 @@ impl Store {
 }
 
 fn list_of(stream: &TcpStream, kind: &Kind, parameters: &Parameters<'_>) -> io::Result<()> {
-    kind.listed();
-    let (all, version) = kind.items();
-    let from: usize = parameters.number("continue").unwrap_or(0);
+    // `continue` is where to go on in a list of which version.
+    let token = parameters.get("continue").and_then(|token| token.split_once('.'));
+    let (all, version, from) = match token {
+        None => {
+            let (all, version) = kind.list();
+            (all, version, 0)
+        }
+        Some((version, from)) => {
+            let version = version.parse().unwrap_or(0);
+            let Some(all) = kind.list_of(version) else {
+                let error = objects::status(410, "Expired", "the list is not there any more");
+                return respond(stream, "410 Gone", &[&error]);
+            };
+            (all, version, from.parse().unwrap_or(0))
+        }
+    };
     // The watch cache of a real server ignores the limit when any version will do.
     let unlimited = parameters.get("resourceVersion") == Some("0");
     let limit = parameters.number("limit").filter(|limit| !unlimited && *limit > 0);
     let to = limit.map_or(all.len(), |limit: usize| all.len().min(from + limit));
     let items = all.get(from..to).unwrap_or_default();
-    let next = if to < all.len() { to.to_string() } else { String::new() };
+    let next = if to < all.len() { format!("{version}.{to}") } else { String::new() };
     let head = format!(
         r#"{{"kind":"{}List","apiVersion":"{}","metadata":{{"resourceVersion":"{version}","continue":"{next}"}},"items":["#,
         kind.name, kind.version
@@ -167,8 +180,6 @@ fn watch(mut stream: &TcpStream, kind: &Kind, parameters: &Parameters<'_>) -> io
     )?;
     let version = parameters.number("resourceVersion").unwrap_or(FIRST_VERSION);
     if !kind.watch(stream, version)? {
-        let error = objects::status(410, "Expired", "too old resource version");
-        kind.tell(stream, &format!("{{\"type\":\"ERROR\",\"object\":{error}}}\n"))?;
         stream.write_all(b"0\r\n\r\n")?;
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
@@ -182,7 +193,7 @@ fn watch(mut stream: &TcpStream, kind: &Kind, parameters: &Parameters<'_>) -> io
             _ => return Err(io::ErrorKind::ConnectionAborted.into()),
         }
         if !last {
-            kind.tell(stream, &kind.bookmark(kind.next_version() - 1))?;
+            kind.tell_version(stream)?;
         }
     }
     kind.unwatch(stream);

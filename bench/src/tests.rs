@@ -39,7 +39,7 @@ fn the_api_server_lists_in_pages_unless_any_version_will_do() {
     let items = |list: &Value| list["items"].as_array().map_or(0, Vec::len);
     let first = get(&api, "/api/v1/services?limit=8");
     assert_eq!(items(&first), 8);
-    let rest = get(&api, "/api/v1/services?limit=8&continue=8");
+    let rest = get(&api, "/api/v1/services?limit=8&continue=1000000.8");
     assert_eq!((items(&rest), rest["metadata"]["continue"].as_str()), (4, Some("")));
     assert_eq!(items(&get(&api, "/api/v1/services?limit=8&resourceVersion=0")), 12);
     // Three slices of 100 endpoints for `many`.

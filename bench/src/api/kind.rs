@@ -28,6 +28,8 @@ struct State {
     /// JSON texts ready to be sent.
     items: Arc<Vec<Arc<str>>>,
     version: u64,
+    /// What the list was that is being read in pages.
+    paged: Option<(u64, Arc<Vec<Arc<str>>>)>,
     history: VecDeque<(u64, Arc<str>)>,
     watches: Vec<TcpStream>,
 }
@@ -41,19 +43,24 @@ impl Kind {
     ) -> Kind {
         let items: Vec<Arc<str>> = items.map(|item| item.to_string().into()).collect();
         let (history, watches) = (VecDeque::new(), Vec::new());
-        let state = State { items: Arc::new(items), version: FIRST_VERSION, history, watches };
+        let items = Arc::new(items);
+        let state = State { items, version: FIRST_VERSION, paged: None, history, watches };
         Kind { path, name, version, state: Mutex::new(state), lists: AtomicU64::new(0) }
     }
 
-    /// The objects for a list, and the version they are of.
-    pub(super) fn items(&self) -> (Arc<Vec<Arc<str>>>, u64) {
-        let state = self.lock();
-        (Arc::clone(&state.items), state.version)
+    /// The objects for a new list, and the version they are of.
+    pub(super) fn list(&self) -> (Arc<Vec<Arc<str>>>, u64) {
+        self.lists.fetch_add(1, Relaxed);
+        let mut state = self.lock();
+        let now = (state.version, Arc::clone(&state.items));
+        state.paged = Some(now.clone());
+        (now.1, now.0)
     }
 
-    /// Notes that a list was asked for.
-    pub(super) fn listed(&self) {
-        self.lists.fetch_add(1, Relaxed);
+    /// The same for further pages of a list; `None` when another one was begun since.
+    pub(super) fn list_of(&self, version: u64) -> Option<Arc<Vec<Arc<str>>>> {
+        let state = self.lock();
+        state.paged.as_ref().filter(|(of, _)| *of == version).map(|(_, items)| Arc::clone(items))
     }
 
     /// How often a list was asked for.
@@ -66,12 +73,12 @@ impl Kind {
         self.lock().watches.len()
     }
 
-    /// From here on the connection gets the events after `version`; `false` when these are not known any more.
+    /// From here on the connection gets the events after `version`; an error and `false` when these are not known any more.
     pub(super) fn watch(&self, stream: &TcpStream, version: u64) -> io::Result<bool> {
         let mut state = self.lock();
         let oldest = state.history.front().map_or(state.version + 1, |(version, _)| *version);
         if version + 1 < oldest {
-            return Ok(false);
+            return send(stream, &expired()).map(|()| false);
         }
         for (_, line) in state.history.iter().filter(|(of, _)| *of > version) {
             send(stream, line)?;
@@ -87,10 +94,10 @@ impl Kind {
         self.lock().watches.retain(|other| other.peer_addr().ok() != own);
     }
 
-    /// Sends a line to one who watches, unless that has ended; never in the midst of another.
-    pub(super) fn tell(&self, stream: &TcpStream, line: &str) -> io::Result<()> {
-        let _state = self.lock();
-        send(stream, line)
+    /// Tells one who watches how far the watch is.
+    pub(super) fn tell_version(&self, stream: &TcpStream) -> io::Result<()> {
+        let state = self.lock();
+        send(stream, &self.bookmark(state.version))
     }
 
     /// An object changes: everyone who watches is told at once, on this thread. The text is the object's as the event and later lists
@@ -118,20 +125,19 @@ impl Kind {
     /// Ends all watches with the error 410: what was watched from has expired.
     pub(super) fn expire(&self) {
         let mut state = self.lock();
-        let error = super::objects::status(410, "Expired", "too old resource version");
+        let error = expired();
         let bookmark = self.bookmark(state.version);
         for stream in state.watches.drain(..) {
             // Who watches heard something before, as it is on a server that lives longer than this one. Who has gone already
             // needs no error.
             let _ = send(&stream, &bookmark);
-            let _ = send(&stream, &format!("{{\"type\":\"ERROR\",\"object\":{error}}}\n"));
+            let _ = send(&stream, &error);
             let _ = (&stream).write_all(b"0\r\n\r\n");
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    /// A line that says how far a watch is.
-    pub(super) fn bookmark(&self, version: u64) -> String {
+    fn bookmark(&self, version: u64) -> String {
         format!(
             "{{\"type\":\"BOOKMARK\",\"object\":{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{{\"resourceVersion\":\"{version}\"}}}}}}\n",
             self.name, self.version
@@ -141,6 +147,12 @@ impl Kind {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The line that says that a watch has to begin with a list.
+fn expired() -> String {
+    let error = super::objects::status(410, "Expired", "too old resource version");
+    format!("{{\"type\":\"ERROR\",\"object\":{error}}}\n")
 }
 
 /// One chunk with one line.
