@@ -8,7 +8,7 @@ use crate::codes::{Rcode, RecordType, flags};
 pub use crate::compress::Compressor;
 use crate::compress::{QUESTION, pointer};
 use crate::name::NameRef;
-use crate::query::{Edns, Query, response_limit};
+use crate::query::{Edns, HEADER, Query, response_limit};
 use crate::record::{Entry, Owner, RdataNames, Section};
 use crate::reply::{Answer, Failure, Reply};
 
@@ -110,24 +110,30 @@ pub fn is_truncated(query: &Query, reply: &Reply) -> bool {
 fn encode_reply(query: &Query, reply: &Reply, compressor: &mut Compressor, out: &mut Vec<u8>) {
     let start = out.len();
     let request_edns = reply.request_edns.as_deref().or(query.edns.as_ref());
+    let limit = response_limit(query.transport, request_edns);
     let made;
     let opt = match (&reply.opt, request_edns) {
-        (Some(opt), Some(asked)) => {
+        (Some(opt), asked) => {
             let mut opt = (**opt).clone();
-            opt.udp_size = asked.udp_size;
-            opt.version = 0;
-            opt.flags = opt.flags & ECHOED_FLAGS | asked.flags & flags::DO;
+            if let Some(asked) = asked {
+                opt.udp_size = asked.udp_size;
+                opt.version = 0;
+                opt.flags = opt.flags & ECHOED_FLAGS | asked.flags & flags::DO;
+            }
+            // Another server's options can be longer than all that the client takes. They may go (RFC 8914 section 3), the client's
+            // limit may not be exceeded.
+            if HEADER + query.spelled().len() + 4 + opt.wire_length() > limit {
+                opt.options.clear();
+            }
             made = opt;
             Some(&made)
         }
-        (Some(opt), None) => Some(&**opt),
         (None, Some(asked)) => {
             made = echoed_edns(asked);
             Some(&made)
         }
         (None, None) => None,
     };
-    let limit = response_limit(query.transport, request_edns);
     let room = limit.saturating_sub(opt.map_or(0, Edns::wire_length));
     // The upper bits of a code have no place without an OPT record (RFC 6891 section 6.1.3), and the lower ones alone would lie.
     let rcode =
@@ -275,15 +281,9 @@ impl Writer<'_> {
         let (before, mut rest) = rdata.split_at(names.before.min(rdata.len()));
         self.out.extend_from_slice(before);
         for _ in 0..names.count {
-            let Some((name, tail)) =
-                crate::name::wire_length(rest).map(|length| rest.split_at(length))
-            else {
-                break;
-            };
-            if let Some(name) = NameRef::from_wire(name) {
-                self.name(name);
-            }
-            rest = tail;
+            let Some(name) = NameRef::at_start_of(rest) else { break };
+            self.name(name);
+            rest = &rest[name.len()..];
         }
         self.out.extend_from_slice(rest);
         let length = (self.out.len() - length_at - 2) as u16;

@@ -305,3 +305,13 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// The inputs that a fuzz target keeps.
+pub(crate) fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let files = std::fs::read_dir(&folder).expect("the target has a corpus");
+    let read = |file: std::io::Result<std::fs::DirEntry>| std::fs::read(file?.path());
+    let inputs: Vec<_> = files.map(|file| read(file).expect("its files can be read")).collect();
+    assert!(!inputs.is_empty(), "{}", folder.display());
+    inputs
+}

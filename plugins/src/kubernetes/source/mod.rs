@@ -22,11 +22,14 @@ mod backoff;
 mod check;
 mod connection;
 mod decode;
+mod event;
 mod failure;
 mod feed;
 mod known;
 mod limit;
 mod metrics;
+#[cfg(any(test, fuzzing))]
+pub mod property;
 mod reflector;
 mod scan;
 mod selector;
