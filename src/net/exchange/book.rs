@@ -255,7 +255,7 @@ impl Book {
                     complaint = None;
                     at += 1;
                 }
-                Some(error) if complaint.is_none() && sent == 0 => complaint = Some(error),
+                Some(error) if complaint.is_none() => complaint = Some(error),
                 Some(error) => {
                     let (_, slot, _) = carrier.queued[at];
                     self.fail(slot, FaultKind::Send(error));
