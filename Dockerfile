@@ -1,17 +1,15 @@
-# One static binary on an empty base.
-FROM docker.io/library/rust:1-alpine AS build
-# The TLS provider compiles C.
-RUN apk add --no-cache build-base
+# One static binary on an empty base: `docker build -t periplus .`
+#
+# Where no base image can be pulled, what the first stage makes can be given: `.ci/binary DIR/image`, then
+# `docker build --build-context build=DIR -t periplus .`, which is how `.ci/image` does it.
+FROM docker.io/library/rust:1-bookworm AS build
+RUN apt-get update && apt-get install --yes --no-install-recommends libcap2-bin
 WORKDIR /src
 COPY . .
-# The Alpine target links musl statically.
-RUN cargo build --locked --release && cp target/release/periplus /periplus
-# A file capability lets a user without root bind port 53 where the runtime grants NET_BIND_SERVICE.
-RUN apk add --no-cache libcap && setcap cap_net_bind_service=+ep /periplus
+RUN .ci/binary /image
 
 FROM scratch
-COPY --from=build /periplus /periplus
-COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /image /
 USER 65532:65532
 EXPOSE 53/udp 53/tcp 8080/tcp 8181/tcp 9153/tcp
 ENTRYPOINT ["/periplus"]

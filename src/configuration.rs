@@ -223,7 +223,7 @@ fn group(
         &[],
     );
     for draft in drafts {
-        let block = Arc::new(Block { chain: draft.chain });
+        let block = Arc::new(Block::new(draft.chain));
         let wildcard = [BindAddress::Wildcard];
         let hosts = draft.config.bind.as_deref().unwrap_or(&wildcard);
         for key in &draft.config.keys {

@@ -101,3 +101,24 @@ fn key_on_free_port(key: &str) -> String {
     // Keys without a port share the default one, and several blocks may share a port: the zone tells them apart.
     format!("{zone}:PORT{comma}")
 }
+
+#[test]
+fn the_tests_that_the_security_page_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("SECURITY.md")).expect("the page");
+    let mut found = 0;
+    for line in page.lines().filter(|line| line.starts_with("| C")) {
+        let cell = line.trim_end_matches(['|', ' ']).rsplit('|').next().expect("a last column");
+        for part in cell.split(';') {
+            let mut quoted = part.split('`').skip(1).step_by(2);
+            let file = quoted.next().expect("a file");
+            let text = std::fs::read_to_string(root.join(file));
+            let text = text.unwrap_or_else(|error| panic!("{file}: {error}"));
+            for name in quoted {
+                assert!(text.contains(&format!("fn {name}()")), "{file} has no test {name}");
+                found += 1;
+            }
+        }
+    }
+    assert!(found >= 20, "only {found} tests were found");
+}

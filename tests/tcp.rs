@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use crate::support::client::{connect, question, read, tcp, write};
+use crate::support::client::{connect, question, read, tcp, udp, write};
 use crate::support::server::TestServer;
 
 const COREFILE: &str = ".:PORT {\n    whoami\n}\n";
@@ -71,4 +71,18 @@ fn answers_come_after_the_peer_has_finished_asking() {
     stream.shutdown(std::net::Shutdown::Write).expect("half a connection can be closed");
     assert!(read(&mut stream).is_some());
     assert!(read(&mut stream).is_none(), "then the server closes too");
+}
+
+#[test]
+fn idle_connections_hold_up_nobody() {
+    let server = TestServer::start(COREFILE);
+    let mut idle: Vec<_> = (0..100).map(|_| connect(server.address)).collect();
+    for (number, stream) in idle.iter_mut().enumerate() {
+        // Some say nothing, some begin a message and leave it at that.
+        stream.write_all(&[0, 40, 1, 2, 3, 4][..number % 6]).expect("the server reads");
+    }
+    assert!(tcp(server.address, &question(1, "example.org", 1, None)).is_some());
+    assert!(udp(server.address, &question(2, "example.org", 1, None)).is_some());
+    let mut last = idle.pop().expect("there are a hundred");
+    last.write_all(&[0]).expect("the connection is still there");
 }

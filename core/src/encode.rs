@@ -4,18 +4,13 @@
 //! set and nothing but the OPT record follows (CoreDNS's `request.Scrub` and the `Truncate` of its library). Names are compressed
 //! case-sensitively, so that the spelling of every name survives.
 
-use crate::codes::{Class, Rcode, RecordType, flags};
+use crate::codes::{Rcode, RecordType, flags};
+pub use crate::compress::Compressor;
+use crate::compress::{QUESTION, pointer};
 use crate::name::NameRef;
 use crate::query::{Edns, HEADER, Query, response_limit};
 use crate::record::{Entry, Owner, RdataNames, Section};
 use crate::reply::{Answer, Failure, Reply};
-
-/// Offset of the question's name in every message.
-const QUESTION: usize = HEADER;
-/// Most labels of a name, the root not counted: each takes two bytes at least.
-const MAX_LABELS: usize = 127;
-/// The largest offset a compression pointer can hold (RFC 1035 section 4.1.4).
-const MAX_POINTER: usize = 0x3fff;
 
 /// Appends the response for an answer; `false` when there is nothing to send.
 ///
@@ -115,24 +110,30 @@ pub fn is_truncated(query: &Query, reply: &Reply) -> bool {
 fn encode_reply(query: &Query, reply: &Reply, compressor: &mut Compressor, out: &mut Vec<u8>) {
     let start = out.len();
     let request_edns = reply.request_edns.as_deref().or(query.edns.as_ref());
+    let limit = response_limit(query.transport, request_edns);
     let made;
     let opt = match (&reply.opt, request_edns) {
-        (Some(opt), Some(asked)) => {
+        (Some(opt), asked) => {
             let mut opt = (**opt).clone();
-            opt.udp_size = asked.udp_size;
-            opt.version = 0;
-            opt.flags = opt.flags & ECHOED_FLAGS | asked.flags & flags::DO;
+            if let Some(asked) = asked {
+                opt.udp_size = asked.udp_size;
+                opt.version = 0;
+                opt.flags = opt.flags & ECHOED_FLAGS | asked.flags & flags::DO;
+            }
+            // Another server's options can be longer than all that the client takes. They may go (RFC 8914 section 3), the client's
+            // limit may not be exceeded.
+            if HEADER + query.spelled().len() + 4 + opt.wire_length() > limit {
+                opt.options.clear();
+            }
             made = opt;
             Some(&made)
         }
-        (Some(opt), None) => Some(&**opt),
         (None, Some(asked)) => {
             made = echoed_edns(asked);
             Some(&made)
         }
         (None, None) => None,
     };
-    let limit = response_limit(query.transport, request_edns);
     let room = limit.saturating_sub(opt.map_or(0, Edns::wire_length));
     // The upper bits of a code have no place without an OPT record (RFC 6891 section 6.1.3), and the lower ones alone would lie.
     let rcode =
@@ -173,9 +174,10 @@ fn write_header(query: &Query, flags: u16, rcode: Rcode, out: &mut Vec<u8>) {
 }
 
 fn write_question(query: &Query, out: &mut Vec<u8>) {
+    let [t, u] = query.qtype.0.to_be_bytes();
+    let [c, d] = query.class.0.to_be_bytes();
     out.extend_from_slice(query.spelled().as_wire());
-    out.extend_from_slice(&query.qtype.0.to_be_bytes());
-    out.extend_from_slice(&query.class.0.to_be_bytes());
+    out.extend_from_slice(&[t, u, c, d]);
 }
 
 /// Appends an OPT record (RFC 6891 section 6.1.2).
@@ -207,11 +209,45 @@ impl Writer<'_> {
 
     fn entry(&mut self, entry: &Entry, count: &mut u16) -> bool {
         let names = RdataNames::of(entry.rtype()).filter(|names| names.compress);
-        let class = entry.set.class();
+        match (names, self.owner_pointer(&entry.owner)) {
+            (None, Some(pointer)) => self.plain_records(entry, pointer, count),
+            (names, pointer) => self.named_records(entry, pointer, names, count),
+        }
+    }
+
+    /// Records without a name to compress, whose owner is a pointer: addresses, nearly always. Twelve bytes are the same in each but for
+    /// the length.
+    fn plain_records(&mut self, entry: &Entry, [o, p]: [u8; 2], count: &mut u16) -> bool {
+        let [t, u, c, d, e, f, g, h] = fixed_fields(entry);
+        for rdata in entry.rdata() {
+            let [k, l] = (rdata.len() as u16).to_be_bytes();
+            let head = [o, p, t, u, c, d, e, f, g, h, k, l];
+            if self.out.len() + head.len() + rdata.len() > self.end {
+                return false;
+            }
+            self.out.extend_from_slice(&head);
+            self.out.extend_from_slice(rdata);
+            *count += 1;
+        }
+        true
+    }
+
+    fn named_records(
+        &mut self,
+        entry: &Entry,
+        pointer: Option<[u8; 2]>,
+        names: Option<RdataNames>,
+        count: &mut u16,
+    ) -> bool {
+        let fixed = fixed_fields(entry);
         for rdata in entry.rdata() {
             let before = self.out.len();
-            self.owner(&entry.owner);
-            self.fixed(entry.rtype(), class, entry.ttl);
+            match (pointer, &entry.owner) {
+                (Some(pointer), _) => self.out.extend_from_slice(&pointer),
+                (None, Owner::Name(name)) => self.name(name.as_ref()),
+                (None, Owner::Question | Owner::QuestionSuffix(_)) => self.out.push(0),
+            }
+            self.out.extend_from_slice(&fixed);
             match names {
                 None => {
                     self.out.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
@@ -228,24 +264,15 @@ impl Writer<'_> {
         true
     }
 
-    fn owner(&mut self, owner: &Owner) {
-        match owner {
-            Owner::Question if !self.query.spelled().is_root() => self.pointer(QUESTION),
-            Owner::QuestionSuffix(offset)
-                if !self.query.spelled().suffix(usize::from(*offset)).is_root() =>
-            {
-                self.pointer(QUESTION + usize::from(*offset));
-            }
-            Owner::Name(name) => self.name(name.as_ref()),
-            Owner::Question | Owner::QuestionSuffix(_) => self.out.push(0),
-        }
-    }
-
-    fn fixed(&mut self, rtype: RecordType, class: Class, ttl: u32) {
-        let [a, b] = rtype.0.to_be_bytes();
-        let [c, d] = class.0.to_be_bytes();
-        let [e, f, g, h] = ttl.to_be_bytes();
-        self.out.extend_from_slice(&[a, b, c, d, e, f, g, h]);
+    /// A pointer to the owner, if it stands in the question and is longer than a pointer's worth.
+    fn owner_pointer(&self, owner: &Owner) -> Option<[u8; 2]> {
+        let offset = match owner {
+            Owner::Question => 0,
+            Owner::QuestionSuffix(offset) => usize::from(*offset),
+            Owner::Name(_) => return None,
+        };
+        let is_root = self.query.spelled().suffix(offset).is_root();
+        (!is_root).then(|| pointer(QUESTION + offset))
     }
 
     fn compressed_rdata(&mut self, rdata: &[u8], names: RdataNames) {
@@ -254,23 +281,13 @@ impl Writer<'_> {
         let (before, mut rest) = rdata.split_at(names.before.min(rdata.len()));
         self.out.extend_from_slice(before);
         for _ in 0..names.count {
-            let Some((name, tail)) =
-                crate::name::wire_length(rest).map(|length| rest.split_at(length))
-            else {
-                break;
-            };
-            if let Some(name) = NameRef::from_wire(name) {
-                self.name(name);
-            }
-            rest = tail;
+            let Some(name) = NameRef::at_start_of(rest) else { break };
+            self.name(name);
+            rest = &rest[name.len()..];
         }
         self.out.extend_from_slice(rest);
         let length = (self.out.len() - length_at - 2) as u16;
         self.out[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
-    }
-
-    fn pointer(&mut self, offset: usize) {
-        self.out.extend_from_slice(&(0xc000 | offset as u16).to_be_bytes());
     }
 
     fn name(&mut self, name: NameRef<'_>) {
@@ -278,177 +295,10 @@ impl Writer<'_> {
     }
 }
 
-/// Remembers where names stand in the message being written.
-///
-/// An open table of (hash of a suffix, offset), emptied in O(1) by counting messages. It is touched only when a name other than the
-/// question's is written, so an answer made of the question's own records never pays for it.
-pub struct Compressor {
-    slots: Box<[Slot; Compressor::SLOTS]>,
-    message: u32,
-    used: usize,
-    /// The suffixes of the name at hand, longest first: where each begins and its hash.
-    suffixes: Box<[(u8, u32); MAX_LABELS]>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Slot {
-    message: u32,
-    hash: u32,
-    offset: u16,
-}
-
-impl Compressor {
-    const SLOTS: usize = 1024;
-    /// Past this the table stops learning; names after it are compressed less, never wrongly.
-    const MOST: usize = 768;
-
-    /// An empty one, to be kept by a worker.
-    pub fn new() -> Compressor {
-        Compressor {
-            slots: Box::new([Slot::default(); Compressor::SLOTS]),
-            message: 0,
-            used: 0,
-            suffixes: Box::new([(0, 0); MAX_LABELS]),
-        }
-    }
-
-    fn begin(&mut self) {
-        self.used = 0;
-        self.message = self.message.wrapping_add(1);
-        if self.message == 0 {
-            // After 2^32 messages an old slot could look new.
-            self.slots.fill(Slot::default());
-            self.message = 1;
-        }
-    }
-
-    /// Appends `name` to the message that starts at `start`, sharing the longest tail already there.
-    fn write(&mut self, out: &mut Vec<u8>, start: usize, question: NameRef<'_>, name: NameRef<'_>) {
-        if self.used == 0 {
-            let labels = self.hash_suffixes(question);
-            self.learn(labels, QUESTION);
-        }
-        let labels = self.hash_suffixes(name);
-        let mut fresh = 0;
-        let found = loop {
-            if fresh == labels {
-                break None;
-            }
-            let (begin, hash) = self.suffixes[fresh];
-            if let Some(offset) = self.find(out, start, name.suffix(usize::from(begin)), hash) {
-                break Some(offset);
-            }
-            fresh += 1;
-        };
-        let at = out.len() - start;
-        match found {
-            Some(offset) => {
-                let head = usize::from(self.suffixes[fresh].0);
-                out.extend_from_slice(&name.as_wire()[..head]);
-                out.extend_from_slice(&(0xc000 | offset).to_be_bytes());
-            }
-            None => out.extend_from_slice(name.as_wire()),
-        }
-        self.learn(fresh, at);
-    }
-
-    /// Fills `suffixes` from a name and says how many there are, the root not counted. One pass from the last label to the
-    /// first gives all hashes, spelling included. Strangers choose these names, but a table lives for one message and
-    /// stops growing, so that collisions cost at most its length.
-    fn hash_suffixes(&mut self, name: NameRef<'_>) -> usize {
-        let wire = name.as_wire();
-        let mut labels = 0;
-        let mut at = 0;
-        while let Some(&length) = wire.get(at).filter(|length| **length != 0) {
-            // A name has at most 255 bytes.
-            self.suffixes[labels].0 = at as u8;
-            labels += 1;
-            at += 1 + usize::from(length);
-        }
-        let mut hash = 0;
-        for (begin, slot) in self.suffixes[..labels].iter_mut().rev() {
-            let begin = usize::from(*begin);
-            hash = mix(hash, &wire[begin..at]);
-            at = begin;
-            *slot = (hash >> 32) as u32;
-        }
-        labels
-    }
-
-    /// Adds the `count` longest of `suffixes`, whose name stands at `at`.
-    fn learn(&mut self, count: usize, at: usize) {
-        for &(begin, hash) in &self.suffixes[..count] {
-            let offset = at + usize::from(begin);
-            if offset > MAX_POINTER || self.used >= Compressor::MOST {
-                return;
-            }
-            let mut index = hash as usize % Compressor::SLOTS;
-            while self.slots[index].message == self.message {
-                index = (index + 1) % Compressor::SLOTS;
-            }
-            self.slots[index] = Slot { message: self.message, hash, offset: offset as u16 };
-            self.used += 1;
-        }
-    }
-
-    fn find(&self, out: &[u8], start: usize, name: NameRef<'_>, hash: u32) -> Option<u16> {
-        let mut index = hash as usize % Compressor::SLOTS;
-        while self.slots[index].message == self.message {
-            let slot = self.slots[index];
-            if slot.hash == hash && name_at(&out[start..], usize::from(slot.offset), name) {
-                return Some(slot.offset);
-            }
-            index = (index + 1) % Compressor::SLOTS;
-        }
-        None
-    }
-}
-
-impl Default for Compressor {
-    fn default() -> Self {
-        Compressor::new()
-    }
-}
-
-/// Adds a label with its length byte to the hash of what follows it, eight bytes at a time.
-fn mix(hash: u64, label: &[u8]) -> u64 {
-    // The odd number nearest to 2^64 divided by the golden ratio; the shift brings high bits down again.
-    let step = |hash: u64, word: u64| {
-        let product = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        product ^ product >> 32
-    };
-    let (words, rest) = label.as_chunks::<8>();
-    let hash = words.iter().fold(hash, |hash, word| step(hash, u64::from_le_bytes(*word)));
-    let last = rest.iter().rev().fold(0, |last, &byte| last << 8 | u64::from(byte));
-    step(hash, last)
-}
-
-/// Whether the (possibly compressed) name at `at` is `name`, byte for byte.
-fn name_at(message: &[u8], mut at: usize, name: NameRef<'_>) -> bool {
-    let mut rest = name.as_wire();
-    loop {
-        let Some(&length) = message.get(at) else { return false };
-        if length >= 0xc0 {
-            let Some(&low) = message.get(at + 1) else { return false };
-            let target = usize::from(u16::from_be_bytes([length & 0x3f, low]));
-            // This writer only points backwards.
-            if target >= at {
-                return false;
-            }
-            at = target;
-            continue;
-        }
-        let size = 1 + usize::from(length);
-        let (Some(have), Some(want)) = (message.get(at..at + size), rest.get(..size)) else {
-            return false;
-        };
-        if have != want {
-            return false;
-        }
-        if length == 0 {
-            return true;
-        }
-        at += size;
-        rest = &rest[size..];
-    }
+/// Type, class and TTL of an entry's records.
+fn fixed_fields(entry: &Entry) -> [u8; 8] {
+    let [a, b] = entry.rtype().0.to_be_bytes();
+    let [c, d] = entry.set.class().0.to_be_bytes();
+    let [e, f, g, h] = entry.ttl.to_be_bytes();
+    [a, b, c, d, e, f, g, h]
 }

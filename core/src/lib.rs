@@ -8,6 +8,7 @@
 //! ```
 
 pub mod codes;
+mod compress;
 pub mod corefile;
 pub mod decode;
 pub mod encode;

@@ -29,6 +29,11 @@ impl<'a> NameRef<'a> {
         (wire_length(bytes)? == bytes.len()).then_some(NameRef(bytes))
     }
 
+    /// The whole name at the start of `bytes`; `None` if it is cut, too long or compressed.
+    pub fn at_start_of(bytes: &'a [u8]) -> Option<Self> {
+        wire_length(bytes).map(|length| NameRef(&bytes[..length]))
+    }
+
     /// The wire bytes, root label included.
     pub fn as_wire(self) -> &'a [u8] {
         self.0
@@ -114,7 +119,12 @@ impl<'a> NameRef<'a> {
 /// Compares wire bytes. Names are nearly always in lower case on both sides, and comparing whole words is many times faster than
 /// folding byte by byte. Length bytes are below 64, so the folding leaves them alone.
 fn same_but_for_case(one: &[u8], other: &[u8]) -> bool {
-    one == other || one.eq_ignore_ascii_case(other)
+    let (Some(one_end), Some(other_end)) = (one.last_chunk::<8>(), other.last_chunk::<8>()) else {
+        return one.eq_ignore_ascii_case(other);
+    };
+    // Different zones nearly always differ in their last bytes, whatever the case.
+    let folded = |end: &[u8; 8]| u64::from_ne_bytes(*end) | 0x2020_2020_2020_2020;
+    folded(one_end) == folded(other_end) && (one == other || one.eq_ignore_ascii_case(other))
 }
 
 /// How many bytes the name at the start of `bytes` takes; `None` if it is cut, too long or compressed.

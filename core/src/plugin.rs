@@ -11,13 +11,16 @@
 //! ```
 //!
 //! A plugin answers at once, passes on, or returns a future. What it does to an answer that comes from further in is written
-//! once, as a function, and given to [`Outcome::then`], which applies it now or when the future is done.
+//! once, as a function, and given to [`Outcome::then`], which applies it now or when the future is done. A plugin that does nothing
+//! but look at answers on their way out is a [`Filter`]: the chain goes around it on the way in, and any number of them in a row wait
+//! for an answer as one.
 //!
 //! A plugin sees the query as its outer neighbours left it and cannot change it under them: who rewrites a question clones it, asks
 //! inward with the clone, and mends the answer on the way out. A plugin may also ask the server from the top of the chain again
 //! ([`Next::resolve`]) for another name; the depth of that is bounded by the query itself.
 
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -32,6 +35,41 @@ pub trait Plugin: Send + Sync + 'static {
 
     /// Answers, passes on with [`Next::run`], or both.
     fn handle(&self, query: &Query, next: Next<'_>) -> Outcome;
+
+    /// Whether it is a [`Filter`], which is never asked to handle anything.
+    fn is_filter(&self) -> bool {
+        false
+    }
+
+    /// See [`Filter::filter`].
+    fn filter(&self, _server: &Server, _query: &Query, _answer: &mut Answer) {}
+}
+
+/// A link of the chain that passes every query on as it is, and looks at the answer on its way out.
+pub trait Filter: Send + Sync + 'static {
+    /// The directive's name.
+    fn name(&self) -> &'static str;
+
+    /// Looks at the answer that the plugins further in gave to `query`, and may change it.
+    fn filter(&self, server: &Server, query: &Query, answer: &mut Answer);
+}
+
+impl<F: Filter> Plugin for F {
+    fn name(&self) -> &'static str {
+        Filter::name(self)
+    }
+
+    fn handle(&self, query: &Query, next: Next<'_>) -> Outcome {
+        next.run(query)
+    }
+
+    fn is_filter(&self) -> bool {
+        true
+    }
+
+    fn filter(&self, server: &Server, query: &Query, answer: &mut Answer) {
+        Filter::filter(self, server, query, answer);
+    }
 }
 
 /// The answer, or the way to it.
@@ -53,23 +91,23 @@ impl Outcome {
 
     /// Changes the answer, whenever it comes. `state` is what the plugin shares between its queries; it and the query are copied only
     /// if the answer comes later.
-    pub fn then<S, F>(self, state: &Arc<S>, query: &Query, change: F) -> Outcome
+    ///
+    /// An answer that is here is changed where it lies: a chain of ten plugins does not move it ten times.
+    pub fn then<S, F>(&mut self, state: &Arc<S>, query: &Query, change: F)
     where
         S: Send + Sync + 'static + ?Sized,
         F: FnOnce(&S, &Query, &mut Answer) + Send + 'static,
     {
         match self {
-            Outcome::Now(mut answer) => {
-                change(state, query, &mut answer);
-                Outcome::Now(answer)
-            }
+            Outcome::Now(answer) => change(state, query, answer),
             Outcome::Later(future) => {
+                let future = std::mem::replace(future, Box::pin(std::future::pending()));
                 let (state, query) = (Arc::clone(state), query.clone());
-                Outcome::later(async move {
+                *self = Outcome::later(async move {
                     let mut answer = future.await;
                     change(&state, &query, &mut answer);
                     answer
-                })
+                });
             }
         }
     }
@@ -125,29 +163,53 @@ pub struct Next<'a> {
     server: &'a Arc<Server>,
     block: &'a Arc<Block>,
     position: usize,
-    after: &'static str,
 }
 
 impl<'a> Next<'a> {
     /// The whole chain of a block.
     pub(crate) fn first(server: &'a Arc<Server>, block: &'a Arc<Block>) -> Next<'a> {
-        Next { server, block, position: 0, after: "" }
+        Next { server, block, position: 0 }
     }
 
     /// Passes the query to the next plugin. Without one: SERVFAIL with the cause `no next plugin found`.
     pub fn run(self, query: &Query) -> Outcome {
-        match self.block.chain.get(self.position) {
-            Some(plugin) => {
-                let next = Next { position: self.position + 1, after: plugin.name(), ..self };
-                plugin.handle(query, next)
+        let at = self.block.handler_from(self.position);
+        let mut outcome = match self.block.chain().get(at) {
+            Some(plugin) => plugin.handle(query, Next { position: at + 1, ..self }),
+            None => self.nobody().into(),
+        };
+        let filters = self.position..at;
+        match &mut outcome {
+            Outcome::Now(answer) => self.block.filter(filters, self.server, query, answer),
+            Outcome::Later(future) if !filters.is_empty() => {
+                let future = std::mem::replace(future, Box::pin(std::future::pending()));
+                outcome = self.filter_later(future, filters, query);
             }
-            None => Failure::servfail(self.after, "no next plugin found").into(),
+            Outcome::Later(_) => {}
         }
+        outcome
     }
 
-    /// The next plugin's name, if there is one.
+    fn filter_later(self, future: Later, filters: Range<usize>, query: &Query) -> Outcome {
+        let (server, block) = (Arc::clone(self.server), Arc::clone(self.block));
+        let query = query.clone();
+        Outcome::later(async move {
+            let mut answer = future.await;
+            block.filter(filters, &server, &query, &mut answer);
+            answer
+        })
+    }
+
+    #[cold]
+    fn nobody(self) -> Failure {
+        let last = self.block.chain().last().map_or("", |plugin| plugin.name());
+        Failure::servfail(last, "no next plugin found")
+    }
+
+    /// The name of the plugin that will be asked next, if there is one.
     pub fn next_name(self) -> Option<&'static str> {
-        self.block.chain.get(self.position).map(|plugin| plugin.name())
+        let at = self.block.handler_from(self.position);
+        self.block.chain().get(at).map(|plugin| plugin.name())
     }
 
     /// Asks the same server from its top for another name: zone choice, chain, all of it. Make the query with [`Query::follow`].
@@ -171,7 +233,6 @@ impl<'a> Next<'a> {
             server: Arc::clone(self.server),
             block: Arc::clone(self.block),
             position: self.position,
-            after: self.after,
         }
     }
 }
@@ -182,18 +243,12 @@ pub struct OwnedNext {
     server: Arc<Server>,
     block: Arc<Block>,
     position: usize,
-    after: &'static str,
 }
 
 impl OwnedNext {
     /// Borrows it.
     pub fn borrow(&self) -> Next<'_> {
-        Next {
-            server: &self.server,
-            block: &self.block,
-            position: self.position,
-            after: self.after,
-        }
+        Next { server: &self.server, block: &self.block, position: self.position }
     }
 
     /// See [`Next::run`].

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::codes::{Class, Rcode, RecordType, edns_option, flags, opcode};
-use crate::name::{NameBuf, NameRef, wire_length};
+use crate::name::{NameBuf, NameRef};
 
 /// Bytes of a message header (RFC 1035 section 4.1.1).
 pub const HEADER: usize = 12;
@@ -286,12 +286,11 @@ pub fn admit(message: &[u8], query: &mut Query) -> Admission {
     if rest.is_empty() {
         return Admission::NoQuestion;
     }
-    let Some(length) = wire_length(rest) else {
+    let Some(name) = NameRef::at_start_of(rest) else {
         return malformed(false);
     };
-    let name = NameRef::from_wire(&rest[..length]).expect("wire_length measured exactly this name");
     query.set_name(name);
-    let mut reader = Reader { message, at: HEADER + length };
+    let mut reader = Reader { message, at: HEADER + name.len() };
     // The message may end after the name or after the type: what is missing is zero.
     query.qtype = RecordType(0);
     query.class = Class(0);

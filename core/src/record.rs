@@ -83,6 +83,13 @@ impl RecordSet {
         Rdata { rest: &self.packed }
     }
 
+    /// The RDATA before record `at`, and from it on.
+    fn split(&self, at: usize) -> (Rdata<'_>, Rdata<'_>) {
+        let mut after = self.rdata();
+        let skipped = after.by_ref().take(at).map(|rdata| rdata.len() + 2).sum();
+        (Rdata { rest: &self.packed[..skipped] }, after)
+    }
+
     /// Bytes of all RDATA together, length fields left out.
     pub fn rdata_length(&self) -> usize {
         self.packed.len() - 2 * self.count()
@@ -216,9 +223,8 @@ impl Entry {
 
     /// The RDATA in the order of sending.
     pub fn rdata(&self) -> impl Iterator<Item = &[u8]> {
-        let first = usize::from(self.first);
-        let all = self.set.rdata();
-        all.clone().skip(first).chain(all.take(first))
+        let (before, after) = self.set.split(usize::from(self.first));
+        after.chain(before)
     }
 
     /// Makes the owner independent of the question, so that the entry may move into the reply to another one.
@@ -369,41 +375,55 @@ pub fn reverse_name(address: IpAddr) -> NameBuf {
 
 /// The address a whole reverse name stands for; `None` for partial and malformed ones. ASCII case is ignored.
 pub fn address_of_reverse_name(name: NameRef<'_>) -> Option<IpAddr> {
-    let mut labels: SmallVec<[&[u8]; 36]> = name.labels().collect();
-    let (top, zone) = (labels.pop()?, labels.pop()?);
-    if !top.eq_ignore_ascii_case(b"arpa") {
-        return None;
+    let wire = name.as_wire();
+    if let Some(digits) = before_zone(wire, b"\x07in-addr\x04arpa\0") {
+        return reversed_v4(digits);
     }
-    if zone.eq_ignore_ascii_case(b"in-addr") && labels.len() == 4 {
-        let mut octets = [0_u8; 4];
-        for (octet, label) in octets.iter_mut().zip(labels.iter().rev()) {
-            *octet = decimal_octet(label)?;
-        }
-        return Some(IpAddr::from(octets));
-    }
-    if zone.eq_ignore_ascii_case(b"ip6") && labels.len() == 32 {
-        let mut octets = [0_u8; 16];
-        for (index, label) in labels.iter().rev().enumerate() {
-            let [digit] = label else { return None };
-            let nibble = char::from(*digit).to_digit(16)? as u8;
-            octets[index / 2] |= nibble << (4 * (1 - index % 2));
-        }
-        return Some(IpAddr::from(octets));
+    if let Some(digits) = before_zone(wire, b"\x03ip6\x04arpa\0") {
+        return reversed_v6(digits);
     }
     None
 }
 
-fn decimal_octet(label: &[u8]) -> Option<u8> {
-    // `010` is not the way an address is written: Go's ParseIP, which CoreDNS uses, refuses it too.
-    let digits = !label.is_empty() && label.iter().all(u8::is_ascii_digit);
-    if !digits || label.len() > 3 || (label.len() > 1 && label[0] == b'0') {
+/// What stands before a zone's wire form. Whether a label begins there shows when the labels before it are read.
+fn before_zone<'a>(wire: &'a [u8], zone: &[u8]) -> Option<&'a [u8]> {
+    let (before, tail) = wire.split_at_checked(wire.len().checked_sub(zone.len())?)?;
+    tail.eq_ignore_ascii_case(zone).then_some(before)
+}
+
+/// `\x011\x010\x0296\x0210` as 10.96.0.1.
+fn reversed_v4(mut labels: &[u8]) -> Option<IpAddr> {
+    let mut octets = [0_u8; 4];
+    for octet in octets.iter_mut().rev() {
+        let (&length, rest) = labels.split_first()?;
+        let (digits, rest) = rest.split_at_checked(usize::from(length))?;
+        *octet = decimal_octet(digits)?;
+        labels = rest;
+    }
+    labels.is_empty().then(|| octets.into())
+}
+
+/// 32 labels of one hexadecimal digit, the last of the address first.
+fn reversed_v6(labels: &[u8]) -> Option<IpAddr> {
+    let labels: &[u8; 64] = labels.try_into().ok()?;
+    let mut octets = [0_u8; 16];
+    for (octet, pair) in octets.iter_mut().rev().zip(labels.as_chunks::<4>().0) {
+        let [1, low, 1, high] = *pair else { return None };
+        let digit = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
+        *octet = digit(high)? << 4 | digit(low)?;
+    }
+    Some(octets.into())
+}
+
+/// A number as Go's ParseIP takes it, which CoreDNS uses: `010` is not the way an address is written.
+fn decimal_octet(digits: &[u8]) -> Option<u8> {
+    if !matches!(digits, [b'0'..=b'9'] | [b'1'..=b'9', _] | [b'1'..=b'9', _, _]) {
         return None;
     }
-    // Rust would take a sign.
-    if !label.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(label).ok()?.parse().ok()
+    digits.iter().try_fold(0_u8, |value, digit| {
+        let digit = digit.is_ascii_digit().then(|| digit - b'0')?;
+        value.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 /// RDATA for people: addresses and names as text, the rest as in RFC 3597.

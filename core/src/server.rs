@@ -8,6 +8,7 @@
 //! A [`Server`] is what listens on one `scheme://host:port`: the server blocks that share it, by zone.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,16 +23,52 @@ use crate::reply::{Answer, Failure};
 
 /// One server block's way of answering: its chain of plugins.
 pub struct Block {
+    chain: Vec<Arc<dyn Plugin>>,
+    /// For each place in the chain, and the one after its end: where the first plugin from there on stands that is no filter.
+    handlers: Vec<usize>,
+}
+
+impl Block {
     /// The plugins, outermost first.
-    pub chain: Vec<Arc<dyn Plugin>>,
+    pub fn new(chain: Vec<Arc<dyn Plugin>>) -> Block {
+        let mut handlers = vec![chain.len(); chain.len() + 1];
+        for (at, plugin) in chain.iter().enumerate().rev() {
+            handlers[at] = if plugin.is_filter() { handlers[at + 1] } else { at };
+        }
+        Block { chain, handlers }
+    }
+
+    /// The plugins, outermost first.
+    pub fn chain(&self) -> &[Arc<dyn Plugin>] {
+        &self.chain
+    }
+
+    /// Where the first plugin stands, from `position` on, that is no filter; past the end when there is none.
+    pub(crate) fn handler_from(&self, position: usize) -> usize {
+        self.handlers.get(position).copied().unwrap_or(position)
+    }
+
+    /// Leads an answer out through some filters.
+    pub(crate) fn filter(
+        &self,
+        filters: Range<usize>,
+        server: &Server,
+        query: &Query,
+        answer: &mut Answer,
+    ) {
+        for filter in self.chain[filters].iter().rev() {
+            filter.filter(server, query, answer);
+        }
+    }
 }
 
 /// The server blocks behind one listen address.
 pub struct Server {
     label: Arc<str>,
     zones: HashMap<Name, Vec<Arc<Block>>, foldhash::fast::RandomState>,
-    /// Which wire lengths the zones have: a name's tail of another length needs no look-up. With `.` alone, as kubeadm
-    /// configures it, no tail needs one but the root.
+    /// The one block there is, if its zone is `.`: what kubeadm configures needs no look-up at all.
+    only: Option<Arc<Block>>,
+    /// Which wire lengths the zones have: a name's tail of another length needs no look-up.
     lengths: [bool; MAX_NAME + 1],
     any_class: bool,
     /// With `debug`, a panic in a plugin ends the process, as operators who look for it want.
@@ -71,9 +108,14 @@ impl Server {
             lengths[zone.as_wire().len()] = true;
             zones.entry(zone).or_default().push(block);
         }
+        let only = match zones.get(NameRef::ROOT.as_wire()) {
+            Some(blocks) if zones.len() == 1 => blocks.first().cloned(),
+            _ => None,
+        };
         Server {
             label: parts.label.into(),
             zones,
+            only,
             lengths,
             any_class: parts.any_class,
             panics_are_fatal: parts.panics_are_fatal,
@@ -95,7 +137,30 @@ impl Server {
         compressor: &mut Compressor,
         out: &mut Vec<u8>,
     ) -> Response {
-        let answer = match admit(message, query) {
+        if self.panics_are_fatal {
+            return self.answer(message, query, compressor, out);
+        }
+        let start = out.len();
+        // A plugin shares only immutable or atomic state between queries, so nothing half-changed is seen after a panic. The
+        // response is written inside, so that the answer need not be moved out.
+        let answered =
+            catch_unwind(AssertUnwindSafe(|| self.answer(message, query, compressor, out)));
+        answered.unwrap_or_else(|panic| {
+            out.truncate(start);
+            encode(query, &self.panicked(query, &*panic), compressor, out);
+            Response::Ready
+        })
+    }
+
+    fn answer(
+        self: &Arc<Self>,
+        message: &[u8],
+        query: &mut Query,
+        compressor: &mut Compressor,
+        out: &mut Vec<u8>,
+    ) -> Response {
+        match admit(message, query) {
+            Admission::Query => {}
             Admission::Drop => return Response::Silence,
             Admission::Reject { rcode, question } => {
                 encode_rejection(query, rcode, question, out);
@@ -105,17 +170,12 @@ impl Server {
                 encode_no_question(query, out);
                 return Response::Ready;
             }
-            Admission::Query => {
-                if query.edns.as_ref().is_some_and(|edns| edns.version != 0)
-                    && self.admits_class(query)
-                {
-                    encode_bad_version(query, out);
-                    return Response::Ready;
-                }
-                self.guarded(query)
-            }
-        };
-        match answer {
+        }
+        if query.edns.as_ref().is_some_and(|edns| edns.version != 0) && self.admits_class(query) {
+            encode_bad_version(query, out);
+            return Response::Ready;
+        }
+        match self.dispatch(query) {
             Outcome::Now(answer) => {
                 if encode(query, &answer, compressor, out) {
                     Response::Ready
@@ -153,15 +213,6 @@ impl Server {
         Outcome::Now(answer)
     }
 
-    fn guarded(self: &Arc<Self>, query: &Query) -> Outcome {
-        if self.panics_are_fatal {
-            return self.dispatch(query);
-        }
-        // A plugin shares only immutable or atomic state between queries, so nothing half-changed is seen after a panic.
-        catch_unwind(AssertUnwindSafe(|| self.dispatch(query)))
-            .unwrap_or_else(|panic| Outcome::Now(self.panicked(query, &*panic)))
-    }
-
     fn panicked(&self, query: &Query, panic: &(dyn std::any::Any + Send)) -> Answer {
         let what = panic
             .downcast_ref::<String>()
@@ -180,6 +231,9 @@ impl Server {
     /// The block with the longest zone that the name lies in; for DS, which belongs to the parent side of a cut, the shortest one
     /// that is not the root (as CoreDNS does).
     fn block_for(&self, query: &Query) -> Option<&Arc<Block>> {
+        if self.only.is_some() {
+            return self.only.as_ref();
+        }
         let mut found = None;
         let mut name = Some(query.name());
         while let Some(zone) = name.filter(|zone| !zone.is_root()) {

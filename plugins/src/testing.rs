@@ -54,7 +54,7 @@ pub(crate) fn server(chain: Vec<Arc<dyn Plugin>>) -> Arc<Server> {
     let panics: Counter = Registry::new(1).counter("coredns_panics_total", "", &[]);
     Arc::new(Server::new(ServerParts {
         label: "dns://:53".into(),
-        zones: vec![(Name::root(), Arc::new(Block { chain }))],
+        zones: vec![(Name::root(), Arc::new(Block::new(chain)))],
         any_class: false,
         panics_are_fatal: false,
         panics,
@@ -298,4 +298,14 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(start.elapsed() < Duration::from_secs(10), "not within ten seconds: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The inputs that a fuzz target keeps.
+pub(crate) fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let files = std::fs::read_dir(&folder).expect("the target has a corpus");
+    let read = |file: std::io::Result<std::fs::DirEntry>| std::fs::read(file?.path());
+    let inputs: Vec<_> = files.map(|file| read(file).expect("its files can be read")).collect();
+    assert!(!inputs.is_empty(), "{}", folder.display());
+    inputs
 }

@@ -142,7 +142,7 @@ fn serve(options: &str, stop: &CancellationToken) -> Arc<Server> {
     }
     Arc::new(Server::new(ServerParts {
         label: "dns://:53".into(),
-        zones: vec![(Name::root(), Arc::new(Block { chain: vec![plugin] }))],
+        zones: vec![(Name::root(), Arc::new(Block::new(vec![plugin])))],
         any_class: false,
         panics_are_fatal: false,
         panics,

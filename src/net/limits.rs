@@ -106,3 +106,49 @@ impl Drop for ConnectionGuard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(number: usize) -> IpAddr {
+        IpAddr::from([10, 0, (number >> 8) as u8, number as u8])
+    }
+
+    #[test]
+    fn one_peer_cannot_take_all_connections() {
+        let registry = Registry::new(1);
+        let limits = Limits::new(&registry);
+        let held: Vec<_> =
+            std::iter::from_fn(|| limits.connect(peer(0))).take(MAX_CONNECTIONS).collect();
+        assert_eq!(held.len(), MAX_CONNECTIONS_OF_PEER);
+        assert!(limits.connect(peer(1)).is_some());
+        assert_eq!(limits.connections_rejected.value(), 1);
+        drop(held);
+        assert!(limits.connect(peer(0)).is_some());
+    }
+
+    #[test]
+    fn connections_are_bounded_in_all_and_given_back() {
+        let registry = Registry::new(1);
+        let limits = Limits::new(&registry);
+        let held: Vec<_> = (0..MAX_CONNECTIONS + 5).map(|one| limits.connect(peer(one))).collect();
+        assert_eq!(held.iter().flatten().count(), MAX_CONNECTIONS);
+        assert!(limits.connect(peer(0)).is_none());
+        drop(held);
+        assert!(limits.connect(peer(0)).is_some());
+        let connections = limits.connections.lock().unwrap();
+        assert!(connections.total == 0 && connections.by_peer.is_empty(), "nothing is left");
+    }
+
+    #[test]
+    fn waiting_queries_are_bounded_and_given_back() {
+        let registry = Registry::new(1);
+        let limits = Limits::new(&registry);
+        let held: Vec<_> = (0..MAX_WAITING + 5).map(|_| limits.wait()).collect();
+        assert_eq!(held.iter().flatten().count(), MAX_WAITING);
+        assert_eq!(limits.waiting_rejected.value(), 5);
+        drop(held);
+        assert!(limits.wait().is_some());
+    }
+}

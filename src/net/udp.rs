@@ -29,6 +29,8 @@ pub(super) struct Worker {
     listener: Arc<ListenerState>,
     shared: Arc<Shared>,
     socket: Arc<UdpSocket>,
+    /// Where requests are sent to, unless the kernel says it of each.
+    local: SocketAddr,
 }
 
 impl Worker {
@@ -37,11 +39,15 @@ impl Worker {
         shared: Arc<Shared>,
         socket: UdpSocket,
     ) -> Worker {
-        Worker { listener, shared, socket: Arc::new(socket) }
+        let local = socket.local_addr().unwrap_or(listener.local);
+        Worker { listener, shared, socket: Arc::new(socket), local }
     }
 
     /// Serves until the listener stops and the socket is empty.
     pub(super) fn run(self) {
+        if !self.wait_for_first() {
+            return;
+        }
         let _cell = claim_cell(&self.shared.cells);
         let _runtime = self.shared.runtime.enter();
         let mut batch = Batch::new();
@@ -73,6 +79,19 @@ impl Worker {
         }
     }
 
+    /// Waits for the first request, which stays in the socket; `false`: the listener stopped before it came. The wildcard has sockets that
+    /// are never used, and buffers only for those that are.
+    fn wait_for_first(&self) -> bool {
+        loop {
+            if self.socket.peek_from(&mut [0]).is_ok() {
+                return true;
+            }
+            if self.listener.stop.load(Ordering::Acquire) {
+                return false;
+            }
+        }
+    }
+
     fn answer(
         &self,
         count: usize,
@@ -89,8 +108,8 @@ impl Worker {
             let Some(peer) = peer else { continue };
             query.peer = peer;
             query.local = match local {
-                Some(address) => SocketAddr::new(address, self.listener.local.port()),
-                None => self.listener.local,
+                Some(address) => SocketAddr::new(address, self.local.port()),
+                None => self.local,
             };
             let start = responses.len();
             match server.respond(request, query, compressor, responses) {

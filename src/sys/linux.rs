@@ -39,6 +39,12 @@ impl ReturnPath {
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
+    /// Lets the kernel write an address and packet information of any length.
+    fn make_ready(&mut self) {
+        self.peer_length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        self.control_length = CONTROL;
+    }
+
     fn header(&mut self, iov: *mut libc::iovec) -> libc::msghdr {
         // SAFETY: all-zero is a valid msghdr (null pointers, zero lengths).
         let mut header: libc::msghdr = unsafe { zeroed() };
@@ -129,13 +135,22 @@ pub fn want_local_address(socket: &UdpSocket, v6: bool) -> io::Result<()> {
 }
 
 /// Buffers for receiving and answering up to [`BATCH`] datagrams with two system calls.
+///
+/// What the kernel is told about them is written once. At one datagram per call, which is what a server that is not busy sees,
+/// writing it anew for all [`BATCH`] took more instructions than the answer.
 pub struct Batch {
     paths: Box<[ReturnPath; BATCH]>,
     locals: [Option<IpAddr>; BATCH],
     requests: Box<[[u8; REQUEST_SIZE]; BATCH]>,
-    lengths: [usize; BATCH],
+    /// Point into `paths` and `iovs`; `iovs` into `requests`.
+    headers: Box<[libc::mmsghdr; BATCH]>,
+    iovs: Box<[libc::iovec; BATCH]>,
+    /// How many headers the kernel has written to since they were made.
+    received: usize,
     /// Responses that wait to be sent: index of the request and where the bytes stand.
     queued: Vec<(usize, Range<usize>)>,
+    outgoing: Box<[libc::mmsghdr; BATCH]>,
+    outgoing_iovs: Box<[libc::iovec; BATCH]>,
 }
 
 impl Batch {
@@ -145,40 +160,44 @@ impl Batch {
         let peer = unsafe { MaybeUninit::<libc::sockaddr_storage>::zeroed().assume_init() };
         let path =
             ReturnPath { peer, peer_length: 0, control: Control([0; CONTROL]), control_length: 0 };
-        Batch {
-            paths: vec![path; BATCH]
-                .try_into()
-                .unwrap_or_else(|_| unreachable!("the length is BATCH")),
+        // SAFETY: all-zero is a valid mmsghdr and iovec (null pointers, zero lengths).
+        let (header, iov) = unsafe { (zeroed::<libc::mmsghdr>(), zeroed::<libc::iovec>()) };
+        let mut batch = Batch {
+            paths: Box::new(std::array::from_fn(|_| path.clone())),
             locals: [None; BATCH],
             requests: Box::new([[0; REQUEST_SIZE]; BATCH]),
-            lengths: [0; BATCH],
+            headers: Box::new([header; BATCH]),
+            iovs: Box::new([iov; BATCH]),
+            received: 0,
             queued: Vec::with_capacity(BATCH),
+            outgoing: Box::new([header; BATCH]),
+            outgoing_iovs: Box::new([iov; BATCH]),
+        };
+        let headers = batch.headers.iter_mut().zip(batch.iovs.iter_mut());
+        let buffers = batch.requests.iter_mut().zip(batch.paths.iter_mut());
+        for ((header, iov), (request, path)) in headers.zip(buffers) {
+            *iov = libc::iovec { iov_base: request.as_mut_ptr().cast(), iov_len: REQUEST_SIZE };
+            path.make_ready();
+            header.msg_hdr = path.header(iov);
         }
+        batch
     }
 
     /// Waits for at least one datagram and takes what is there. The socket's read time-out ends the wait with `WouldBlock`.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        // SAFETY: all-zero is a valid mmsghdr and iovec (null pointers, zero lengths).
-        let mut headers: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
-        // SAFETY: as above.
-        let mut iovs: [libc::iovec; BATCH] = unsafe { zeroed() };
-        for (((header, iov), request), path) in headers
-            .iter_mut()
-            .zip(&mut iovs)
-            .zip(self.requests.iter_mut())
-            .zip(self.paths.iter_mut())
-        {
-            *iov = libc::iovec { iov_base: request.as_mut_ptr().cast(), iov_len: REQUEST_SIZE };
-            path.peer_length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-            path.control_length = CONTROL;
-            header.msg_hdr = path.header(iov);
+        // The kernel has shortened the lengths of the headers that it used.
+        let used = std::mem::take(&mut self.received);
+        for (header, path) in self.headers.iter_mut().zip(self.paths.iter_mut()).take(used) {
+            path.make_ready();
+            header.msg_hdr.msg_namelen = path.peer_length;
+            header.msg_hdr.msg_controllen = path.control_length as _;
         }
-        // SAFETY: each header points to buffers of its own that live as long as `self` and `iovs`, with their true sizes; recvmmsg
-        // writes within them.
+        // SAFETY: each header points to buffers of its own in boxes that live as long as `self`, with their true sizes; recvmmsg
+        // writes within them, and no reference to them is alive during the call.
         let received = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
-                headers.as_mut_ptr(),
+                self.headers.as_mut_ptr(),
                 BATCH as _,
                 libc::MSG_WAITFORONE as _,
                 ptr::null_mut(),
@@ -187,22 +206,22 @@ impl Batch {
         if received < 0 {
             return Err(io::Error::last_os_error());
         }
-        let received = received as usize;
-        for (index, header) in headers.iter().enumerate().take(received) {
-            let path = &mut self.paths[index];
-            self.lengths[index] = (header.msg_len as usize).min(REQUEST_SIZE);
+        self.received = received as usize;
+        let paths = self.paths.iter_mut().zip(&mut self.locals);
+        for (header, (path, local)) in self.headers.iter().zip(paths).take(self.received) {
             path.peer_length = header.msg_hdr.msg_namelen;
             #[allow(clippy::unnecessary_cast, reason = "the type differs between C libraries")]
             let control_length = header.msg_hdr.msg_controllen as usize;
             path.control_length = control_length;
-            self.locals[index] = path.local(&header.msg_hdr);
+            *local = path.local(&header.msg_hdr);
         }
-        Ok(received)
+        Ok(self.received)
     }
 
     /// The request with this index, who sent it, and the local address if the kernel was asked for it.
     pub fn request(&self, index: usize) -> (&[u8], Option<SocketAddr>, Option<IpAddr>) {
-        (&self.requests[index][..self.lengths[index]], self.paths[index].peer(), self.locals[index])
+        let length = (self.headers[index].msg_len as usize).min(REQUEST_SIZE);
+        (&self.requests[index][..length], self.paths[index].peer(), self.locals[index])
     }
 
     /// How to answer the request with this index later.
@@ -219,31 +238,24 @@ impl Batch {
     /// buffer, a peer that is gone) and concerns one datagram, never the others.
     pub fn send(&mut self, socket: &UdpSocket, responses: &[u8]) -> usize {
         let count = self.queued.len().min(BATCH);
-        if count == 0 {
-            return 0;
-        }
-        // SAFETY: all-zero is a valid mmsghdr and iovec (null pointers, zero lengths).
-        let mut headers: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
-        // SAFETY: as above.
-        let mut iovs: [libc::iovec; BATCH] = unsafe { zeroed() };
-        for (((index, range), header), iov) in self.queued.iter().zip(&mut headers).zip(&mut iovs) {
-            let response = &responses[range.clone()];
+        let outgoing = self.outgoing.iter_mut().zip(self.outgoing_iovs.iter_mut());
+        for ((index, range), (header, iov)) in self.queued.drain(..).zip(outgoing) {
+            let response = &responses[range];
             *iov = libc::iovec {
                 iov_base: response.as_ptr().cast_mut().cast(),
                 iov_len: response.len(),
             };
-            header.msg_hdr = self.paths[*index].header(iov);
+            header.msg_hdr = self.paths[index].header(iov);
         }
-        self.queued.clear();
         let mut done = 0;
         let mut failed = 0;
         while done < count {
-            // SAFETY: headers[done..count] point to live buffers as set up above; sendmmsg only reads through them and
-            // writes msg_len.
+            // SAFETY: outgoing[done..count] point to `paths`, `outgoing_iovs` and `responses`, which outlive the call, as set up above;
+            // sendmmsg only reads through them and writes msg_len.
             let sent = unsafe {
                 libc::sendmmsg(
                     socket.as_raw_fd(),
-                    headers[done..count].as_mut_ptr(),
+                    self.outgoing[done..count].as_mut_ptr(),
                     (count - done) as _,
                     0,
                 )

@@ -8,6 +8,9 @@ mod linux;
 #[cfg(target_os = "linux")]
 pub use linux::{Batch, ReturnPath, want_local_address};
 
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
+
 #[cfg(not(target_os = "linux"))]
 mod portable;
 #[cfg(not(target_os = "linux"))]

@@ -4,9 +4,12 @@ use proptest::prelude::*;
 
 use super::codec::encoded;
 use super::model::{Exchange, exchanges, flat, flat_records};
-use crate::codes::flags;
+use crate::codes::{RecordType, flags};
 use crate::decode::decode;
 use crate::encode::echoed_edns;
+use crate::name::Name;
+use crate::query::{Edns, Query, Transport};
+use crate::reply::Reply;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
@@ -35,5 +38,31 @@ proptest! {
         let opt = query.edns.as_ref().map_or(0, |edns| echoed_edns(edns).wire_length());
         let fits = reply.uncompressed_length(&query) + opt <= query.response_limit();
         prop_assert!(complete || !fits, "cut without need");
+    }
+}
+
+#[test]
+fn options_of_an_upstream_that_the_client_cannot_take_are_left_out() {
+    let name = Name::parse("www.example.org.").unwrap();
+    let mut query = Query::internal(name.as_ref(), RecordType::A);
+    query.transport = Transport::Udp;
+    let least = 12 + name.as_wire().len() + 4 + 11;
+    for (edns, options, kept) in [
+        (None, 512 - least - 4, true),
+        (None, 512 - least - 3, false),
+        (Some(Edns { udp_size: 1232, ..Edns::default() }), 1232 - least - 4, true),
+        (Some(Edns { udp_size: 1232, ..Edns::default() }), 1232 - least - 3, false),
+        (Some(Edns { udp_size: 1232, ..Edns::default() }), 60_000, false),
+    ] {
+        query.edns = edns;
+        let mut reply = Reply::to(&query, "test");
+        let mut opt = Edns::default();
+        opt.push_option(65001, &vec![1; options]);
+        reply.opt = Some(Box::new(opt));
+        let response = encoded(&query, &reply);
+        assert!(response.len() <= query.response_limit(), "{} bytes", response.len());
+        let sent = decode(&response, &query, "test").unwrap().reply;
+        assert!(!sent.has(flags::TC));
+        assert_eq!(sent.opt.unwrap().options().count(), usize::from(kept));
     }
 }

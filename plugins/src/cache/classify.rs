@@ -93,7 +93,9 @@ impl Verdict {
 
 /// The least TTL of all records.
 fn minimal_ttl(reply: &Reply) -> u32 {
-    reply.entries().map(|entry| entry.ttl).min().unwrap_or(TTL_WITHOUT_RECORDS)
+    let of_section = |section: &Section| section.iter().map(|entry| entry.ttl).min();
+    let sections = [&reply.answer, &reply.authority, &reply.additional];
+    sections.into_iter().filter_map(of_section).min().unwrap_or(TTL_WITHOUT_RECORDS)
 }
 
 fn whole_seconds(duration: Duration) -> u32 {

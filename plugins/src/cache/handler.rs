@@ -66,9 +66,9 @@ impl Plugin for Cache {
         metrics.requests.add(1);
         if shared.keeps_nothing_for(query) {
             metrics.misses.add(1);
-            return next.run(query).then(shared, query, |shared, query, answer| {
-                shared.pass(query, answer);
-            });
+            let mut outcome = next.run(query);
+            outcome.then(shared, query, |shared, query, answer| shared.pass(query, answer));
+            return outcome;
         }
         let now = query.received;
         let stale = {
@@ -314,8 +314,10 @@ pub(super) fn hide_ad(query: &Query, answer: &mut Answer) {
 /// Gives all records the TTL for which the reply would be kept, so that the TTL a client sees does not jump between a miss
 /// and a hit, and drops the OPT record, which holds for one hop only (RFC 6891 section 6.1.1).
 pub(super) fn normalise(reply: &mut Reply, ttl: u32) {
-    for entry in reply.entries_mut() {
-        entry.ttl = ttl;
+    for section in [&mut reply.answer, &mut reply.authority, &mut reply.additional] {
+        for entry in section {
+            entry.ttl = ttl;
+        }
     }
     reply.opt = None;
 }

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
 use periplus_core::output::Output;
-use periplus_core::plugin::{Next, Outcome, Plugin};
+use periplus_core::plugin::Filter;
 use periplus_core::query::Query;
 use periplus_core::reply::Answer;
+use periplus_core::server::Server;
 
 use super::consolidate::{Consolidation, Level};
 
@@ -15,13 +16,13 @@ pub(super) struct Shared {
     pub(super) output: Arc<Output>,
 }
 
-impl Plugin for Errors {
+impl Filter for Errors {
     fn name(&self) -> &'static str {
         "errors"
     }
 
-    fn handle(&self, query: &Query, next: Next<'_>) -> Outcome {
-        next.run(query).then(&self.0, query, |shared, query, answer| shared.log(query, answer))
+    fn filter(&self, _: &Server, query: &Query, answer: &mut Answer) {
+        self.0.log(query, answer);
     }
 }
 

@@ -19,6 +19,8 @@ mod message;
 mod metrics;
 mod policy;
 mod pool;
+#[cfg(any(test, fuzzing))]
+pub mod property;
 mod resolv_conf;
 mod resolve;
 mod settings;

@@ -27,7 +27,7 @@ fn read_text(path: &Path) -> io::Result<String> {
 }
 
 /// The servers in a text. Lines other than `nameserver` do not matter here; the error comes with its line number.
-fn parse(text: &str) -> Result<Vec<SocketAddr>, (usize, String)> {
+pub(super) fn parse(text: &str) -> Result<Vec<SocketAddr>, (usize, String)> {
     let mut servers = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let mut words = line.split_whitespace();

@@ -10,6 +10,8 @@
 mod entries;
 mod file;
 mod handler;
+#[cfg(any(test, fuzzing))]
+pub mod property;
 mod setup;
 mod table;
 #[cfg(test)]

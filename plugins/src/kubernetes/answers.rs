@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use periplus_core::codes::RecordType;
 use periplus_core::query::Query;
-use periplus_core::record::{Entry, RecordSet, txt_rdata};
+use periplus_core::record::{RecordSet, txt_rdata};
 use periplus_core::reply::Reply;
 
 use super::handler::{Place, Shared};
@@ -18,7 +18,9 @@ use super::{NAME, apex, pods, reverse, services};
 /// What the index has for a question.
 #[derive(Debug)]
 pub(super) enum Finding {
-    /// Records.
+    /// Records of the question's own name.
+    Records(Arc<RecordSet>),
+    /// A reply with more to it.
     Reply(Reply),
     /// The name stands for another one, which has to be looked up.
     Alias(Arc<RecordSet>),
@@ -33,15 +35,8 @@ pub(super) enum Finding {
 
 impl Finding {
     /// Records of the question's own name, or NODATA without any.
-    pub(super) fn records(query: &Query, set: Option<Arc<RecordSet>>) -> Finding {
-        match set {
-            Some(set) => {
-                let mut reply = reply(query);
-                reply.answer.push(Entry::of_question(set));
-                Finding::Reply(reply)
-            }
-            None => Finding::NoData,
-        }
+    pub(super) fn records(set: Option<Arc<RecordSet>>) -> Finding {
+        set.map_or(Finding::NoData, Finding::Records)
     }
 }
 
@@ -69,9 +64,7 @@ pub(super) fn find(shared: &Shared, query: &Query, place: Place<'_>) -> Finding 
         (Shape::Apex, RecordType::NS) => apex::name_servers(shared, query, place),
         (Shape::Apex | Shape::Tree, RecordType::TXT) => Finding::WronglyDenied,
         (Shape::Apex | Shape::Tree, _) => Finding::NoData,
-        (Shape::DnsVersion, RecordType::TXT) => {
-            Finding::records(query, Some(Arc::clone(&DNS_VERSION)))
-        }
+        (Shape::DnsVersion, RecordType::TXT) => Finding::records(Some(Arc::clone(&DNS_VERSION))),
         (Shape::DnsVersion, RecordType::SOA) => Finding::NoData,
         // CoreDNS has no other type there, and says that there is no such name.
         (Shape::DnsVersion, _) | (Shape::NameServer, RecordType::TXT | RecordType::PTR) => {

@@ -47,7 +47,7 @@ pub(super) fn name_server_address(shared: &Shared, query: &Query) -> Finding {
     let mut seen = HashSet::with_hasher(RandomState::default());
     let addresses = servers(shared, NameRef::ROOT).into_iter().map(|(_, address)| address);
     let addresses = addresses.filter(|address| address.is_ipv4() == v4 && seen.insert(*address));
-    Finding::records(query, RecordSet::addresses(shared.index.ttl(), addresses))
+    Finding::records(RecordSet::addresses(shared.index.ttl(), addresses))
 }
 
 /// Names and addresses of the servers (CoreDNS's `nsAddrs`), without duplicates (RFC 2181 section 5).

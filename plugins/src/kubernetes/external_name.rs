@@ -40,7 +40,8 @@ pub(super) fn answer(
     let Some(followed) = query.follow(outside.as_ref(), query.qtype) else {
         return reply(query, chain, 0).into();
     };
-    next.resolve(&followed).then(shared, query, move |shared, query, answer| {
+    let mut outcome = next.resolve(&followed);
+    outcome.then(shared, query, move |shared, query, answer| {
         let done = match &mut *answer {
             Answer::Reply(inner) => {
                 inner.detach(&followed);
@@ -52,7 +53,8 @@ pub(super) fn answer(
             Answer::Silence => no_data(shared, query),
         };
         *answer = done.into();
-    })
+    });
+    outcome
 }
 
 enum Chain {
@@ -87,6 +89,10 @@ fn follow(shared: &Shared, query: &Query, place: Place<'_>, alias: Arc<RecordSet
         at.set_name(target);
         match answers::find(shared, &at, Place { offset, ..place }) {
             Finding::Alias(next) => alias = next,
+            Finding::Records(set) => {
+                chain.push(Entry::of(Owner::Name(at.spelled().to_name()), set));
+                return Chain::Complete(chain);
+            }
             Finding::Reply(mut found) => {
                 found.detach(&at);
                 chain.append(&mut found.answer);

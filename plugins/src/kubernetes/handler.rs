@@ -63,6 +63,11 @@ impl Plugin for Kubernetes {
             return Failure::silent(Rcode::REFUSED, NAME).into();
         }
         match answers::find(shared, query, place) {
+            Finding::Records(set) => {
+                let mut reply = answers::reply(query);
+                reply.answer.push(Entry::of_question(set));
+                reply.into()
+            }
             Finding::Reply(reply) => reply.into(),
             Finding::Alias(target) => external_name::answer(shared, query, place, target, next),
             Finding::NoData => shared.empty(query, place, Rcode::NOERROR).into(),

@@ -37,7 +37,7 @@ pub(super) fn find(
     let ttl = shared.index.ttl();
     let rtype = if address.is_ipv4() { RecordType::A } else { RecordType::AAAA };
     match query.qtype {
-        asked if asked == rtype => Finding::records(query, RecordSet::addresses(ttl, [address])),
+        asked if asked == rtype => Finding::records(RecordSet::addresses(ttl, [address])),
         // A record of no use to anybody, which CoreDNS has.
         RecordType::SRV => {
             let zone = query.spelled().suffix(place.offset);

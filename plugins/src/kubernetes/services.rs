@@ -64,7 +64,7 @@ impl Lookup<'_> {
         // CoreDNS denies the name altogether when its target is an IP address.
         let Some(target) = target else { return Finding::NameError };
         match self.query.qtype {
-            RecordType::CNAME => Finding::records(self.query, Some(Arc::clone(target))),
+            RecordType::CNAME => Finding::records(Some(Arc::clone(target))),
             RecordType::A | RecordType::AAAA => Finding::Alias(Arc::clone(target)),
             _ => Finding::NoData,
         }
@@ -83,7 +83,7 @@ impl Lookup<'_> {
                 srv.add_cluster(ports, sets);
                 srv.finish()
             }
-            rtype => Finding::records(self.query, sets.of_type(rtype).cloned()),
+            rtype => Finding::records(sets.of_type(rtype).cloned()),
         }
     }
 
@@ -106,10 +106,7 @@ impl Lookup<'_> {
             // The whole of a headless service is asked for most; its sets are made once.
             rtype if matches!(endpoints, EndpointQuery::All) && ports.is_any() => {
                 match self.entry.has_endpoints() {
-                    true => Finding::records(
-                        self.query,
-                        self.entry.address_sets(ttl).of_type(rtype).cloned(),
-                    ),
+                    true => Finding::records(self.entry.address_sets(ttl).of_type(rtype).cloned()),
                     false => Finding::NameError,
                 }
             }
@@ -122,7 +119,7 @@ impl Lookup<'_> {
                     .inspect(|_| found = true)
                     .filter(|address| is_of_type(rtype, *address) && seen.insert(*address));
                 let set = RecordSet::addresses(ttl, addresses);
-                if found { Finding::records(self.query, set) } else { Finding::NameError }
+                if found { Finding::records(set) } else { Finding::NameError }
             }
         }
     }

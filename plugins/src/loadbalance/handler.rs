@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use periplus_core::codes::{Rcode, RecordType};
-use periplus_core::plugin::{Next, Outcome, Plugin};
+use periplus_core::plugin::Filter;
 use periplus_core::query::Query;
 use periplus_core::reply::{Answer, Reply};
+use periplus_core::server::Server;
 
 use super::order::round_robin;
 use super::prefer::{Subnet, prefer};
@@ -32,20 +33,18 @@ pub(super) enum Policy {
     Weighted(Arc<Weights>),
 }
 
-impl Plugin for LoadBalance {
+impl Filter for LoadBalance {
     fn name(&self) -> &'static str {
         "loadbalance"
     }
 
-    fn handle(&self, query: &Query, next: Next<'_>) -> Outcome {
-        next.run(query).then(&self.0, query, |settings, query, answer| {
-            if let Answer::Reply(reply) = answer
-                && reply.rcode == Rcode::NOERROR
-                && !matches!(query.qtype, RecordType::AXFR | RecordType::IXFR)
-            {
-                settings.arrange(query, reply);
-            }
-        })
+    fn filter(&self, _: &Server, query: &Query, answer: &mut Answer) {
+        if let Answer::Reply(reply) = answer
+            && reply.rcode == Rcode::NOERROR
+            && !matches!(query.qtype, RecordType::AXFR | RecordType::IXFR)
+        {
+            self.0.arrange(query, reply);
+        }
     }
 }
 

@@ -2,16 +2,15 @@ use std::sync::Arc;
 
 use periplus_core::name::Name;
 use periplus_core::output::Output;
-use periplus_core::plugin::{Next, Outcome, Plugin};
+use periplus_core::plugin::Filter;
 use periplus_core::query::Query;
 use periplus_core::reply::{Answer, Reply, ReplyClass};
+use periplus_core::server::Server;
 
 use super::format::{Format, Line};
 
 /// Logs the queries that pass through it.
-pub(super) struct Log(pub(super) Arc<Shared>);
-
-pub(super) struct Shared {
+pub(super) struct Log {
     pub(super) rules: Vec<Rule>,
     pub(super) output: Arc<Output>,
 }
@@ -43,24 +42,21 @@ impl Classes {
     }
 }
 
-impl Plugin for Log {
+impl Filter for Log {
     fn name(&self) -> &'static str {
         "log"
     }
 
-    fn handle(&self, query: &Query, next: Next<'_>) -> Outcome {
-        let covers = |rule: &Rule| query.name().is_at_or_below(rule.scope.as_ref());
+    fn filter(&self, _: &Server, query: &Query, answer: &mut Answer) {
+        let covers = |rule: &&Rule| query.name().is_at_or_below(rule.scope.as_ref());
         // Later rules are not looked at, even if the class of the first one does not match.
-        match self.0.rules.iter().position(covers) {
-            None => next.run(query),
-            Some(index) => next.run(query).then(&self.0, query, move |shared, query, answer| {
-                shared.log(&shared.rules[index], query, answer);
-            }),
+        if let Some(rule) = self.rules.iter().find(covers) {
+            self.log(rule, query, answer);
         }
     }
 }
 
-impl Shared {
+impl Log {
     fn log(&self, rule: &Rule, query: &Query, answer: &Answer) {
         let written;
         let reply = match answer {

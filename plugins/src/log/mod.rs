@@ -10,6 +10,8 @@
 
 mod format;
 mod handler;
+#[cfg(any(test, fuzzing))]
+pub mod property;
 mod setup;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use periplus_core::plugin::Plugin;
 use periplus_core::setup::Setup;
 
 use super::format::{COMBINED, COMMON, Format};
-use super::handler::{Classes, Log, Rule, Shared};
+use super::handler::{Classes, Log, Rule};
 
 /// Reads `log [NAMES...] [FORMAT] { class CLASS... }`, any number of them.
 pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
@@ -18,7 +18,7 @@ pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnosti
         rules.extend(errors.take(parse(directive)).unwrap_or_default());
     }
     let output = Arc::clone(&setup.instance.output);
-    errors.into_result(Some(Arc::new(Log(Arc::new(Shared { rules, output }))) as Arc<dyn Plugin>))
+    errors.into_result(Some(Arc::new(Log { rules, output }) as Arc<dyn Plugin>))
 }
 
 /// One rule per name.

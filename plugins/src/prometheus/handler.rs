@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use periplus_core::metrics::Registry;
 use periplus_core::name::{Name, NameRef};
-use periplus_core::plugin::{Next, Outcome, Plugin};
+use periplus_core::plugin::Filter;
 use periplus_core::query::Query;
 use periplus_core::reply::Answer;
 use periplus_core::server::{ObserveDropped, Server};
@@ -40,17 +40,14 @@ impl Prometheus {
     }
 }
 
-impl Plugin for Prometheus {
+impl Filter for Prometheus {
     fn name(&self) -> &'static str {
         "prometheus"
     }
 
-    fn handle(&self, query: &Query, next: Next<'_>) -> Outcome {
-        let metrics = self.metrics_of(next.server().label());
-        next.run(query).then(metrics, query, |metrics, query, answer| {
-            let size = chain_response_size(query, answer);
-            metrics.zone_of(query.name()).count(query, answer, size, Instant::now());
-        })
+    fn filter(&self, server: &Server, query: &Query, answer: &mut Answer) {
+        let metrics = self.metrics_of(server.label()).zone_of(query.name());
+        metrics.count(query, answer, chain_response_size(query, answer), Instant::now());
     }
 }
 

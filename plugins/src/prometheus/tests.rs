@@ -33,7 +33,7 @@ fn counted(registry: &Arc<Registry>) -> Arc<Server> {
     });
     let zones = Zones::new([name("org."), name("example.org."), name("org.")]);
     let chain: Vec<Arc<dyn Plugin>> = vec![Arc::new(Prometheus::new(registry, &zones)), answers];
-    let block = Arc::new(Block { chain });
+    let block = Arc::new(Block::new(chain));
     Arc::new(Server::new(ServerParts {
         label: "dns://:53".into(),
         zones: vec![(name("org."), Arc::clone(&block)), (name("test."), block)],

@@ -95,9 +95,9 @@ fn questions_of_other_classes_are_forwarded() {
             label: "dns://:53".into(),
             zones: vec![(
                 Name::root(),
-                std::sync::Arc::new(periplus_core::server::Block {
-                    chain: fixture.configured.plugin.iter().cloned().collect(),
-                }),
+                std::sync::Arc::new(periplus_core::server::Block::new(
+                    fixture.configured.plugin.iter().cloned().collect(),
+                )),
             )],
             any_class: fixture.configured.block.any_class,
             panics_are_fatal: false,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use smallvec::SmallVec;
 
-use super::Map;
+use super::{Map, make_roomy};
 
 /// A map from addresses, apart for the two families: an entry with an IPv4 address takes 16 bytes less than one that has room for
 /// both, and there are as many entries as endpoints.
@@ -43,6 +43,12 @@ impl<T: Clone> AddressMap<T> {
             IpAddr::V4(address) => replace(&self.v4, address, is_old, new),
             IpAddr::V6(address) => replace(&self.v6, address, is_old, new),
         }
+    }
+
+    /// See [`super::make_roomy`].
+    pub(super) fn make_roomy(&self) {
+        make_roomy(&self.v4);
+        make_roomy(&self.v6);
     }
 
     #[cfg(test)]

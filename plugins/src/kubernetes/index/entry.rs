@@ -24,6 +24,8 @@ pub(crate) struct ServiceEntry {
     pub(crate) slices: Slices,
     /// The cluster IPs; for a headless service all its endpoints, made when first asked for.
     pub(super) addresses: OnceLock<AddressSets>,
+    /// What its cluster IPs point back to, made when first asked for.
+    pub(super) pointer: OnceLock<Option<Arc<RecordSet>>>,
 }
 
 /// Nearly every service has one slice, or one for each family: no memory of their own for those.
@@ -64,6 +66,20 @@ impl ServiceEntry {
         // Two readers may both come here first; the loser throws its work away rather than wait.
         let _ = self.addresses.set(sets);
         self.addresses.get().expect("it has just been set, here or by another reader")
+    }
+
+    /// The PTR record of its cluster IPs. It follows from the service's key, so that `make` always makes the same one.
+    pub(crate) fn pointer(
+        &self,
+        make: impl FnOnce() -> Option<Arc<RecordSet>>,
+    ) -> Option<Arc<RecordSet>> {
+        if let Some(known) = self.pointer.get() {
+            return known.clone();
+        }
+        let made = make();
+        // Of two readers that both come here first, the second one keeps its own.
+        let _ = self.pointer.set(made.clone());
+        made
     }
 
     /// Whether any endpoint is ready.

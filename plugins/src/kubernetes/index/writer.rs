@@ -239,7 +239,8 @@ fn put_slices(
             _ => OnceLock::new(),
         };
         let (namespace, ports) = (Arc::clone(&old.namespace), old.ports.clone());
-        ServiceEntry { namespace, kind: old.kind.clone(), ports, slices, addresses }
+        let pointer = old.pointer.clone();
+        ServiceEntry { namespace, kind: old.kind.clone(), ports, slices, addresses, pointer }
     };
     // The map shares the key that is there already.
     let key =
@@ -321,15 +322,17 @@ impl ServiceParts {
         if matches!(self.kind, Kind::Cluster) {
             let _ = addresses.set(AddressSets::new(&self.addresses, ttl));
         }
-        ServiceEntry { namespace, kind: self.kind, ports: self.ports, slices, addresses }
+        let (kind, ports, pointer) = (self.kind, self.ports, OnceLock::new());
+        ServiceEntry { namespace, kind, ports, slices, addresses, pointer }
     }
 }
 
 impl ServiceEntry {
     /// An entry without a Service.
     fn absent(namespace: Arc<Namespace>) -> ServiceEntry {
-        let (ports, slices, addresses) = (Ports::default(), Slices::new(), OnceLock::new());
-        ServiceEntry { namespace, kind: Kind::Absent, ports, slices, addresses }
+        let (ports, slices) = (Ports::default(), Slices::new());
+        let (addresses, pointer) = (OnceLock::new(), OnceLock::new());
+        ServiceEntry { namespace, kind: Kind::Absent, ports, slices, addresses, pointer }
     }
 }
 

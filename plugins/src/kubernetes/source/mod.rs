@@ -28,6 +28,8 @@ mod feed;
 mod known;
 mod limit;
 mod metrics;
+#[cfg(any(test, fuzzing))]
+pub mod property;
 mod reflector;
 mod scan;
 mod selector;
