@@ -22,7 +22,7 @@ use crate::question::{A, Question};
 use crate::scenario::Scenario;
 
 /// How long a server may take to get ready.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often to look whether it is.
 const LOOK: Duration = Duration::from_millis(2);
 
