@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use periplus::sys::Batch;
 
-use crate::Result;
 use crate::question::Questions;
+use crate::{Result, wait};
 
 /// Questions under way at once.
 pub(crate) const WINDOW: usize = 100;
@@ -35,6 +35,14 @@ pub(crate) struct Load {
     pub(crate) elapsed: Duration,
 }
 
+/// One socket and the questions that are under way on it.
+struct Lane {
+    socket: UdpSocket,
+    batch: Batch,
+    window: Vec<Slot>,
+    out: Vec<u8>,
+}
+
 struct Slot {
     at: u64,
     generation: u16,
@@ -48,29 +56,92 @@ pub(crate) fn closed_loop(
     duration: Duration,
     echo: bool,
 ) -> Result<Load> {
-    let socket = UdpSocket::bind("127.0.0.1:0")?;
-    socket.set_read_timeout(Some(SWEEP))?;
     let begun = Instant::now();
     let mut load = Load::default();
-    let mut window: Vec<Slot> =
-        (0..WINDOW as u64).map(|at| Slot { at, generation: 0, sent: begun }).collect();
-    let mut out = Vec::with_capacity(64 * 1024);
-    for (index, slot) in window.iter().enumerate() {
-        out.clear();
-        questions.write(slot.at, index as u16, &mut out);
-        socket.send_to(&out, server)?;
-    }
-    load.asked = WINDOW as u64;
-    let mut batch = Batch::new();
+    let mut lane = Lane::open(server, questions, WINDOW, &mut load)?;
+    lane.socket.set_read_timeout(Some(SWEEP))?;
     let mut swept = begun;
     loop {
-        let received = batch.receive(&socket).unwrap_or(0);
+        let now = lane.turn(questions, &mut load, echo).1;
+        if now - begun >= duration {
+            load.elapsed = now - begun;
+            questions.advance(load.asked);
+            return Ok(load);
+        }
+        if now - swept >= SWEEP {
+            swept = now;
+            lane.sweep(server, questions, &mut load, now)?;
+        }
+    }
+}
+
+/// The same from as many sockets as `lanes`, so that the kernel can divide the questions among several workers of a server.
+pub(crate) fn closed_loop_of(
+    lanes: usize,
+    window: usize,
+    server: SocketAddr,
+    questions: &mut Questions,
+    duration: Duration,
+) -> Result<Load> {
+    let begun = Instant::now();
+    let mut load = Load::default();
+    let mut all = Vec::with_capacity(lanes);
+    for _ in 0..lanes {
+        let lane = Lane::open(server, questions, window, &mut load)?;
+        lane.socket.set_nonblocking(true)?;
+        all.push(lane);
+    }
+    let mut swept = begun;
+    loop {
+        let mut received = 0;
+        for lane in &mut all {
+            received += lane.turn(questions, &mut load, false).0;
+        }
         let now = Instant::now();
         if now - begun >= duration {
             load.elapsed = now - begun;
             questions.advance(load.asked);
             return Ok(load);
         }
+        if now - swept >= SWEEP {
+            swept = now;
+            for lane in &mut all {
+                lane.sweep(server, questions, &mut load, now)?;
+            }
+        }
+        if received == 0 {
+            wait::readable(all.iter().map(|lane| &lane.socket), SWEEP);
+        }
+    }
+}
+
+impl Lane {
+    /// Sends the first questions.
+    fn open(
+        server: SocketAddr,
+        questions: &Questions,
+        window: usize,
+        load: &mut Load,
+    ) -> Result<Lane> {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        let (now, first) = (Instant::now(), load.asked);
+        let window: Vec<Slot> =
+            (first..).take(window).map(|at| Slot { at, generation: 0, sent: now }).collect();
+        let mut out = Vec::with_capacity(64 * 1024);
+        for (index, slot) in window.iter().enumerate() {
+            out.clear();
+            questions.write(slot.at, index as u16, &mut out);
+            socket.send_to(&out, server)?;
+        }
+        load.asked += window.len() as u64;
+        Ok(Lane { socket, batch: Batch::new(), window, out })
+    }
+
+    /// Takes the answers that are there and sends as many questions; gives their number, and the time.
+    fn turn(&mut self, questions: &Questions, load: &mut Load, echo: bool) -> (usize, Instant) {
+        let Lane { socket, batch, window, out } = self;
+        let received = batch.receive(socket).unwrap_or(0);
+        let now = Instant::now();
         out.clear();
         for index in 0..received {
             let response = batch.request(index).0;
@@ -90,23 +161,32 @@ pub(crate) fn closed_loop(
             let start = out.len();
             slot.renew(load.asked, now);
             load.asked += 1;
-            questions.write(slot.at, slot.id(number), &mut out);
+            questions.write(slot.at, slot.id(number), out);
             batch.queue(index, start..out.len());
         }
-        batch.send(&socket, &out);
-        if now - swept >= SWEEP {
-            swept = now;
-            for (number, slot) in
-                window.iter_mut().enumerate().filter(|(_, slot)| now - slot.sent >= LOST)
-            {
-                load.lost += 1;
-                slot.renew(load.asked, now);
-                load.asked += 1;
-                out.clear();
-                questions.write(slot.at, slot.id(number), &mut out);
-                socket.send_to(&out, server)?;
-            }
+        batch.send(socket, out);
+        (received, now)
+    }
+
+    /// Gives up questions that nobody answers, and asks others.
+    fn sweep(
+        &mut self,
+        server: SocketAddr,
+        questions: &Questions,
+        load: &mut Load,
+        now: Instant,
+    ) -> Result<()> {
+        for (number, slot) in
+            self.window.iter_mut().enumerate().filter(|(_, slot)| now - slot.sent >= LOST)
+        {
+            load.lost += 1;
+            slot.renew(load.asked, now);
+            load.asked += 1;
+            self.out.clear();
+            questions.write(slot.at, slot.id(number), &mut self.out);
+            self.socket.send_to(&self.out, server)?;
         }
+        Ok(())
     }
 }
 

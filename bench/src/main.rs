@@ -13,6 +13,7 @@
 mod api;
 mod chart;
 mod check;
+mod churn;
 mod cluster;
 mod floor;
 mod history;
@@ -23,6 +24,7 @@ mod machine;
 mod options;
 mod process;
 mod question;
+mod relist;
 mod report;
 mod run;
 mod scenario;
@@ -32,6 +34,8 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 mod upstream;
+mod wait;
+mod workers;
 mod zone_files;
 
 use std::process::ExitCode;

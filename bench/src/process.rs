@@ -10,6 +10,8 @@ use crate::Result;
 /// The CPU that servers run on; the load runs on the next one.
 const SERVER_CPU: &str = "0";
 const LOAD_CPU: &str = "1";
+/// For a server with two workers: one of them shares its CPU with the load.
+const BOTH_CPUS: &str = "0,1";
 /// `sysconf(_SC_CLK_TCK)`: 100 on every Linux architecture that Rust supports.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -38,28 +40,40 @@ pub(crate) struct Memory {
     pub(crate) peak: u64,
 }
 
+/// How to start a process.
+pub(crate) struct Launch<'a> {
+    pub(crate) program: &'a Path,
+    pub(crate) arguments: &'a [String],
+    pub(crate) environment: &'a [(&'static str, String)],
+    /// How many CPUs it gets, where there are several: 1 or 2.
+    pub(crate) cpus: u16,
+    /// Where to write what it says.
+    pub(crate) said: &'a Path,
+    /// Whether its standard output is a pipe to a thread that throws it away, as a container runtime would read it.
+    pub(crate) drained: bool,
+}
+
 /// A running process with all its children; dropping it kills it.
 pub(crate) struct Process {
     child: Child,
 }
 
 impl Process {
-    /// Starts a command on the servers' CPU. What it says goes to the file `said`, or with `drained` through a pipe to a thread that
-    /// throws it away, as a container runtime would read it.
-    pub(crate) fn start(
-        program: &Path,
-        arguments: &[String],
-        said: &Path,
-        drained: bool,
-    ) -> Result<Process> {
+    /// Starts a command on the servers' CPU.
+    pub(crate) fn start(launch: &Launch<'_>) -> Result<Process> {
+        let Launch { program, arguments, environment, cpus, said, drained } = *launch;
         let mut command = if can_pin() {
             let mut command = Command::new("taskset");
-            command.args(["-c", SERVER_CPU]).arg(program);
+            command.args(["-c", if cpus > 1 { BOTH_CPUS } else { SERVER_CPU }]).arg(program);
             command
         } else {
             Command::new(program)
         };
-        command.args(arguments).stdin(Stdio::null()).stderr(fs::File::create(said)?);
+        command
+            .args(arguments)
+            .envs(environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stderr(fs::File::create(said)?);
         if drained {
             let (mut reader, writer) = std::io::pipe()?;
             std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
@@ -81,6 +95,15 @@ impl Process {
             user: sum.user + cpu.user,
             system: sum.system + cpu.system,
         })
+    }
+
+    /// Seconds of CPU time of its threads that still run, without children, to the nanosecond: for what takes less than a few ticks.
+    pub(crate) fn exact_cpu(&self) -> f64 {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let files = threads.into_iter().flatten().flatten();
+        let texts =
+            files.filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
+        texts.filter_map(|text| text.split(' ').next()?.parse::<f64>().ok()).sum::<f64>() / 1e9
     }
 
     /// Memory in use, children included; pages they share count once for each.

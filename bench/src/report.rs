@@ -1,16 +1,21 @@
 //! From turns to medians, spread and ratios.
 
+mod scale;
+
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::churn::Churn;
 use crate::latency::Latency;
 use crate::load::Load;
 use crate::machine::Machine;
 use crate::process::Cpu;
+use crate::relist::Relist;
 use crate::scenario::Scenario;
 use crate::servers::Kind;
 use crate::stampede::Stampede;
+use crate::workers::Workers;
 
 /// Everything that was measured.
 #[derive(Serialize, Deserialize)]
@@ -43,6 +48,9 @@ pub(crate) struct Turn {
     pub(crate) lost: u64,
     pub(crate) latency: Option<Latency>,
     pub(crate) stampede: Option<Stampede>,
+    pub(crate) relist: Option<Relist>,
+    pub(crate) churn: Option<Churn>,
+    pub(crate) workers: Option<Workers>,
     /// From the start of the process: seconds, CPU seconds, and memory in bytes when it was ready.
     pub(crate) ready_seconds: f64,
     pub(crate) ready_cpu: f64,
@@ -182,11 +190,15 @@ impl Report {
             );
         }
         text.push_str(&self.remarks(&name));
-        if scenario == Scenario::Large {
+        if scenario.starts() {
             text.push_str(&self.starts(&name));
         }
-        if scenario == Scenario::Stampede {
-            text.push_str(&self.stampedes(&name));
+        match scenario {
+            Scenario::Stampede => text.push_str(&self.stampedes(&name)),
+            Scenario::Relist => text.push_str(&self.relists(&name)),
+            Scenario::Churn => text.push_str(&self.churns(&name)),
+            Scenario::Workers => text.push_str(&self.workers(&name)),
+            _ => {}
         }
         text
     }
@@ -196,14 +208,16 @@ impl Report {
         let mut text = String::new();
         for result in self.of(scenario) {
             let sum = |of: fn(&Turn) -> u64| result.turns.iter().map(of).sum::<u64>();
-            let latency_lost: u64 =
-                result.turns.iter().filter_map(|turn| Some(turn.latency?.lost)).sum();
+            let latency = |of: fn(&Latency) -> u64| -> u64 {
+                result.turns.iter().filter_map(|turn| turn.latency.as_ref()).map(of).sum()
+            };
+            let (latency_wrong, latency_lost) = (latency(|l| l.wrong), latency(|l| l.lost));
             let (asked, wrong, lost) =
                 (sum(|turn| turn.asked), sum(|turn| turn.wrong), sum(|turn| turn.lost));
-            if wrong + lost + latency_lost > 0 {
+            if wrong + lost + latency_wrong + latency_lost > 0 {
                 let _ = writeln!(
                     text,
-                    "\n{}: of {asked} questions {wrong} were answered wrongly and {lost} not at all; {latency_lost} not at the fixed rate.",
+                    "\n{}: of {asked} questions {wrong} were answered wrongly and {lost} not at all; at the fixed rate {latency_wrong} wrongly and {latency_lost} not at all.",
                     result.server
                 );
             }
@@ -212,16 +226,23 @@ impl Report {
     }
 
     fn starts(&self, scenario: &str) -> String {
-        let mut text = "\n| server | ready after s | CPU until ready s | RSS when ready MB | peak when ready MB |\n|---|---:|---:|---:|---:|\n".to_owned();
+        let coredns = |of: fn(&Turn) -> f64| {
+            let result = self.of(scenario).find(|one| one.server == Kind::Coredns.name());
+            result.map_or(f64::NAN, |one| one.median(of))
+        };
+        let mut text = "\n| server | ready after s | x CoreDNS | CPU until ready s | x CoreDNS | RSS when ready MB | peak when ready MB | peak / RSS |\n|---|---:|---:|---:|---:|---:|---:|---:|\n".to_owned();
         for result in self.of(scenario) {
             let _ = writeln!(
                 text,
-                "| {} | {:.2} | {:.2} | {:.1} | {:.1} |",
+                "| {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.1} | {:.1} | {:.2} |",
                 result.server,
                 result.median(|turn| turn.ready_seconds),
+                result.median(|turn| turn.ready_seconds) / coredns(|turn| turn.ready_seconds),
                 result.median(|turn| turn.ready_cpu),
+                result.median(|turn| turn.ready_cpu) / coredns(|turn| turn.ready_cpu),
                 result.median(|turn| turn.ready_resident as f64) / 1e6,
                 result.median(|turn| turn.ready_peak as f64) / 1e6,
+                result.median(|turn| turn.ready_peak as f64 / turn.ready_resident.max(1) as f64),
             );
         }
         text

@@ -8,19 +8,21 @@ use clap::ValueEnum as _;
 
 use crate::api::Api;
 use crate::check;
-use crate::cluster::Cluster;
-use crate::latency;
+use crate::churn::churn;
+use crate::latency::{self, Pace};
 use crate::load::{self, Load};
 use crate::machine::Machine;
 use crate::options::Options;
 use crate::process::{self, Cpu};
 use crate::question::Questions;
+use crate::relist::{self, relist};
 use crate::report::{Report, Turn};
 use crate::scenario::Scenario;
 use crate::servers::{Kind, Purpose, Running, repository};
 use crate::stampede::{Stampede, stampede};
 use crate::tcp;
 use crate::upstream::Upstream;
+use crate::workers::workers;
 use crate::{Result, chart, history};
 
 /// Load before anything counts: caches, branch predictors, Go's heap.
@@ -51,26 +53,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     println!("{}", report.preamble());
     let upstream = Upstream::start()?;
     for scenario in scenarios {
-        let cluster = Cluster::new(scenario.services());
+        let cluster = scenario.cluster();
         let api = Api::start(&cluster)?;
         let purpose = Purpose {
             scenario: *scenario,
             cluster: &cluster,
-            api: api.address,
+            api: &api,
             upstream: upstream.address,
+            workers: 1,
         };
         let mut questions = scenario.questions(&cluster)?;
         for _ in 0..rounds {
             for kind in servers.iter().filter(|kind| scenario.suits(**kind)) {
-                let turn = take_turn(
-                    *kind,
-                    &purpose,
-                    &mut questions,
-                    &upstream,
-                    duration,
-                    options.rate,
-                )
-                .map_err(|error| format!("{} of {}: {error}", scenario.name(), kind.name()))?;
+                let turn = take_turn(*kind, &purpose, &mut questions, &upstream, duration, options)
+                    .map_err(|error| format!("{} of {}: {error}", scenario.name(), kind.name()))?;
                 report.add(*scenario, *kind, turn);
             }
         }
@@ -113,8 +109,9 @@ fn take_turn(
     questions: &mut Questions,
     upstream: &Upstream,
     duration: Duration,
-    rate: u32,
+    options: &Options,
 ) -> Result<Turn> {
+    let (api, rate) = (purpose.api, options.rate);
     let running = kind.start(purpose)?;
     let scenario = purpose.scenario;
     let ready_memory = running.process.memory();
@@ -145,11 +142,23 @@ fn take_turn(
         let before = running.process.cpu();
         let loaded = load(duration)?;
         turn.set_load(loaded, running.process.cpu().since(before));
-        if !scenario.is_tcp() {
-            let polite = scenario.needs_upstream();
-            turn.latency =
-                Some(latency::open_loop(running.dns, questions, rate, duration, polite)?);
+        if scenario.has_latency() {
+            let pace = if scenario.needs_upstream() { Pace::Yield } else { Pace::Spin };
+            turn.latency = Some(latency::open_loop(running.dns, questions, rate, duration, pace)?);
         }
+    }
+    match scenario {
+        Scenario::Relist => {
+            let wanted = if options.quick { relist::QUICK } else { relist::RELISTS };
+            turn.relist = Some(relist(&running, api, questions, wanted, duration)?);
+        }
+        Scenario::Churn => {
+            turn.churn = Some(churn(&running, api, purpose.cluster, questions, rate, duration)?);
+        }
+        Scenario::Workers => {
+            turn.workers = Some(workers(kind, &running, purpose, questions, duration)?);
+        }
+        _ => {}
     }
     let memory = running.process.memory();
     (turn.resident, turn.peak) = (memory.resident, memory.peak);

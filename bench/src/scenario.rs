@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use clap::ValueEnum;
 
 use crate::Result;
-use crate::cluster::{Cluster, Service};
+use crate::cluster::{Cluster, Pod, Service};
 use crate::question::{A, AAAA, PTR, Question, Questions, SRV};
 use crate::servers::Kind;
 
@@ -46,6 +46,14 @@ pub(crate) enum Scenario {
     Tcp,
     /// Start with 10,000 services and 30,000 endpoints, then A
     Large,
+    /// The same with 50,000 Pods and `pods verified`: start, then A of Pods and services
+    Pods,
+    /// 150,000 endpoints, all listed again and again while questions go on
+    Relist,
+    /// 1,000 EndpointSlices change every second
+    Churn,
+    /// Two workers against one
+    Workers,
 }
 
 impl Scenario {
@@ -61,9 +69,25 @@ impl Scenario {
         help.unwrap_or_default()
     }
 
-    /// How large its cluster is.
-    pub(crate) fn services(self) -> usize {
-        if self == Scenario::Large { 10_000 } else { 1_000 }
+    /// Its cluster.
+    pub(crate) fn cluster(self) -> Cluster {
+        match self {
+            Scenario::Large => Cluster::new(10_000),
+            Scenario::Pods => Cluster::new(10_000).with_pods(50_000),
+            Scenario::Relist => Cluster::with_endpoints(10_000, 15),
+            Scenario::Churn => Cluster::new(1_000).with_changing(500),
+            _ => Cluster::new(1_000),
+        }
+    }
+
+    /// Whether the latency of answers is measured in the usual way: over UDP, with nothing else going on.
+    pub(crate) fn has_latency(self) -> bool {
+        !self.is_tcp() && !matches!(self, Scenario::Relist | Scenario::Churn | Scenario::Workers)
+    }
+
+    /// Whether it is about the start.
+    pub(crate) fn starts(self) -> bool {
+        matches!(self, Scenario::Large | Scenario::Pods | Scenario::Relist)
     }
 
     /// Whether questions go over TCP.
@@ -85,9 +109,11 @@ impl Scenario {
     pub(crate) fn suits(self, kind: Kind) -> bool {
         match kind {
             Kind::Periplus | Kind::Coredns => true,
+            _ if matches!(self, Scenario::Relist | Scenario::Churn | Scenario::Workers) => false,
             Kind::Floor => !self.is_tcp() && self != Scenario::Stampede,
             Kind::Nsd | Kind::Knot => {
-                !self.needs_upstream() && !matches!(self, Scenario::CacheHit | Scenario::Log)
+                !self.needs_upstream()
+                    && !matches!(self, Scenario::CacheHit | Scenario::Log | Scenario::Pods)
             }
         }
     }
@@ -105,6 +131,10 @@ impl Scenario {
         };
         match self {
             Scenario::A | Scenario::Tcp | Scenario::Large => fixed(&|_, service| address(service)),
+            Scenario::Relist | Scenario::Churn | Scenario::Workers => {
+                fixed(&|_, service| address(service))
+            }
+            Scenario::Pods => fixed(&|random, service| pod(random, service, &cluster.pods)),
             Scenario::Mix | Scenario::Log => fixed(&mix),
             Scenario::Headless3 | Scenario::Headless3Tcp => headless(cluster, "three", false),
             Scenario::Headless300 => headless(cluster, "many", true),
@@ -134,6 +164,18 @@ fn headless(cluster: &Cluster, name: &str, truncated: bool) -> Result<Questions>
     let mut question = Question::address(&service.domain(), &service.endpoints)?;
     question.expected.truncated = truncated;
     Ok(Questions::Fixed(vec![question]))
+}
+
+/// Half Pods that are there, a quarter addresses that no Pod of the namespace has, a quarter services.
+fn pod(random: &mut fastrand::Rng, service: &Service, pods: &[Pod]) -> Result<Question> {
+    match (random.u8(..4), pods.get(random.usize(..pods.len().max(1)))) {
+        (0 | 1, Some(pod)) => Question::address(&pod.domain(), &[pod.address]),
+        (2, _) => {
+            let address = Ipv4Addr::new(10, 199, random.u8(..), random.u8(..));
+            Question::new(&Pod::domain_of(address, &service.namespace), A, NXDOMAIN, 0)
+        }
+        _ => address(service),
+    }
 }
 
 /// One question of the cluster mix.

@@ -296,8 +296,7 @@ fn name_at(message: &[u8], mut at: usize, name: NameRef<'_>) -> bool {
 /// Divides a name into what it has of its own and the longest tail of whole labels that it shares with the question: length of its
 /// own part, where the last label of that begins, and where the tail begins in the question.
 fn divide(name: &[u8], question: &[u8]) -> (usize, usize, usize) {
-    let tails = name.iter().rev().zip(question.iter().rev());
-    let equal = tails.take_while(|(one, other)| one == other).count();
+    let equal = equal_at_end(name, question);
     let (mut at, mut last, mut within) = (0, 0, 0);
     loop {
         let rest = name.len() - at;
@@ -314,6 +313,23 @@ fn divide(name: &[u8], question: &[u8]) -> (usize, usize, usize) {
         last = at;
         at += 1 + usize::from(name[at]);
     }
+}
+
+/// How many bytes are equal, counted from the end.
+fn equal_at_end(mut one: &[u8], mut other: &[u8]) -> usize {
+    let mut equal = 0;
+    while let (Some((left, a)), Some((right, b))) =
+        (one.split_last_chunk::<8>(), other.split_last_chunk::<8>())
+    {
+        let differing = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+        if differing != 0 {
+            return equal + differing.leading_zeros() as usize / 8;
+        }
+        equal += 8;
+        (one, other) = (left, right);
+    }
+    let tails = one.iter().rev().zip(other.iter().rev());
+    equal + tails.take_while(|(a, b)| a == b).count()
 }
 
 /// The labels of a name's beginning.

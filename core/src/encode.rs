@@ -281,15 +281,9 @@ impl Writer<'_> {
         let (before, mut rest) = rdata.split_at(names.before.min(rdata.len()));
         self.out.extend_from_slice(before);
         for _ in 0..names.count {
-            let Some((name, tail)) =
-                crate::name::wire_length(rest).map(|length| rest.split_at(length))
-            else {
-                break;
-            };
-            if let Some(name) = NameRef::from_wire(name) {
-                self.name(name);
-            }
-            rest = tail;
+            let Some(name) = NameRef::at_start_of(rest) else { break };
+            self.name(name);
+            rest = &rest[name.len()..];
         }
         self.out.extend_from_slice(rest);
         let length = (self.out.len() - length_at - 2) as u16;

@@ -21,8 +21,9 @@ pub struct RecordSet {
     class: Class,
     ttl: u32,
     count: u16,
-    /// For each record: RDLENGTH (two bytes) and RDATA, names in it uncompressed.
-    packed: Box<[u8]>,
+    /// For each record: RDLENGTH (two bytes) and RDATA, names in it uncompressed. One or two IPv4 addresses, which is what most sets are,
+    /// need no memory of their own.
+    packed: SmallVec<[u8; 16]>,
 }
 
 impl RecordSet {
@@ -96,7 +97,8 @@ impl RecordSet {
 
     /// Memory held by the set, in bytes.
     pub fn memory(&self) -> usize {
-        size_of::<RecordSet>() + 2 * size_of::<usize>() + self.packed.len()
+        let apart = if self.packed.spilled() { self.packed.capacity() } else { 0 };
+        size_of::<RecordSet>() + 2 * size_of::<usize>() + apart
     }
 }
 
@@ -147,7 +149,7 @@ impl RecordSetBuilder {
     /// The finished set.
     pub fn finish(self) -> Arc<RecordSet> {
         let RecordSetBuilder { rtype, class, ttl, count, packed } = self;
-        Arc::new(RecordSet { rtype, class, ttl, count, packed: packed.as_slice().into() })
+        Arc::new(RecordSet { rtype, class, ttl, count, packed: SmallVec::from_slice(&packed) })
     }
 }
 

@@ -1,36 +1,36 @@
 //! The cluster as Kubernetes API objects.
 
+use std::net::Ipv4Addr;
+
 use serde_json::{Value, json};
 
-use super::VERSION;
-use crate::cluster::{Cluster, SLICE, Service};
+use super::kind::Kind;
+use crate::cluster::{Cluster, Pod, SLICE, Service};
 
 const CREATED: &str = "2025-01-01T00:00:00Z";
+/// Each object's version: none has changed since the first.
+const VERSION: &str = "1000000";
 
-/// One kind of object: where it is listed and all there are.
-pub(super) struct Kind {
-    pub(super) path: &'static str,
-    pub(super) name: &'static str,
-    pub(super) version: &'static str,
-    pub(super) items: Vec<String>,
-}
+/// Where EndpointSlices are listed.
+pub(super) const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
 
 /// All kinds that a DNS server may ask for.
 pub(super) fn kinds(cluster: &Cluster) -> Vec<Kind> {
-    let namespaces =
-        cluster.namespaces().into_iter().map(|name| namespace(name).to_string()).collect();
-    let services = cluster.services.iter().map(|one| service(one).to_string()).collect();
-    let slices = cluster.services.iter().flat_map(slices).map(|slice| slice.to_string()).collect();
     vec![
-        Kind { path: "/api/v1/namespaces", name: "Namespace", version: "v1", items: namespaces },
-        Kind { path: "/api/v1/services", name: "Service", version: "v1", items: services },
-        Kind {
-            path: "/apis/discovery.k8s.io/v1/endpointslices",
-            name: "EndpointSlice",
-            version: "discovery.k8s.io/v1",
-            items: slices,
-        },
-        Kind { path: "/api/v1/pods", name: "Pod", version: "v1", items: Vec::new() },
+        Kind::new(
+            "/api/v1/namespaces",
+            "Namespace",
+            "v1",
+            cluster.namespaces().into_iter().map(namespace),
+        ),
+        Kind::new("/api/v1/services", "Service", "v1", cluster.services.iter().map(service)),
+        Kind::new(
+            SLICES,
+            "EndpointSlice",
+            "discovery.k8s.io/v1",
+            cluster.services.iter().flat_map(slices),
+        ),
+        Kind::new("/api/v1/pods", "Pod", "v1", cluster.pods.iter().map(pod)),
     ]
 }
 
@@ -107,12 +107,17 @@ fn service(service: &Service) -> Value {
 }
 
 fn slices(service: &Service) -> Vec<Value> {
-    service.endpoints.chunks(SLICE).enumerate().map(|(number, endpoints)| {
-        let name = format!("{}-{number:05}", service.name);
-        let endpoints: Vec<Value> = endpoints
+    let chunks = service.endpoints.chunks(SLICE).enumerate();
+    chunks.map(|(number, endpoints)| slice(service, number, endpoints)).collect()
+}
+
+/// One slice of a service.
+pub(crate) fn slice(service: &Service, number: usize, endpoints: &[Ipv4Addr]) -> Value {
+    let name = format!("{}-{number:05}", service.name);
+    let endpoints: Vec<Value> = endpoints
             .iter()
             .map(|address| {
-                let pod = format!("{}-6d5f7c9b8-{:05x}", service.name, u32::from(*address) & 0xf_ffff);
+                let pod = service.pod_name(*address);
                 json!({
                     "addresses": [address.to_string()],
                     "conditions": { "ready": true, "serving": true, "terminating": false },
@@ -122,40 +127,127 @@ fn slices(service: &Service) -> Vec<Value> {
                 })
             })
             .collect();
-        json!({
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-            "metadata": {
-                "name": name, "generateName": format!("{}-", service.name), "namespace": service.namespace,
-                "uid": uid(&format!("{name}.{}", service.namespace)), "resourceVersion": VERSION, "generation": 3,
-                "creationTimestamp": CREATED,
-                "annotations": { "endpoints.kubernetes.io/last-change-trigger-time": CREATED },
-                "labels": {
-                    "app.kubernetes.io/name": service.name,
-                    "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
-                    "kubernetes.io/service-name": service.name,
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {
+            "name": name, "generateName": format!("{}-", service.name), "namespace": service.namespace,
+            "uid": uid(&format!("{name}.{}", service.namespace)), "resourceVersion": VERSION, "generation": 3,
+            "creationTimestamp": CREATED,
+            "annotations": { "endpoints.kubernetes.io/last-change-trigger-time": CREATED },
+            "labels": {
+                "app.kubernetes.io/name": service.name,
+                "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+                "kubernetes.io/service-name": service.name,
+            },
+            "ownerReferences": [{
+                "apiVersion": "v1", "kind": "Service", "name": service.name, "uid": uid(&service.domain()),
+                "controller": true, "blockOwnerDeletion": true,
+            }],
+            "managedFields": managed("kube-controller-manager", json!({
+                "f:addressType": {}, "f:endpoints": {},
+                "f:metadata": {
+                    "f:annotations": { ".": {}, "f:endpoints.kubernetes.io/last-change-trigger-time": {} },
+                    "f:generateName": {},
+                    "f:labels": { ".": {}, "f:endpointslice.kubernetes.io/managed-by": {}, "f:kubernetes.io/service-name": {} },
+                    "f:ownerReferences": { ".": {}, "k:{\"uid\":\"00000000-0000-0000-0000-000000000000\"}": {} },
                 },
-                "ownerReferences": [{
-                    "apiVersion": "v1", "kind": "Service", "name": service.name, "uid": uid(&service.domain()),
-                    "controller": true, "blockOwnerDeletion": true,
-                }],
-                "managedFields": managed("kube-controller-manager", json!({
-                    "f:addressType": {}, "f:endpoints": {},
+                "f:ports": {},
+            })),
+        },
+        "endpoints": endpoints,
+        "ports": [
+            { "name": "http", "protocol": "TCP", "port": 8080 },
+            { "name": "metrics", "protocol": "TCP", "port": 9090 },
+        ],
+    })
+}
+
+/// About as long as a real one of a small Deployment.
+fn pod(pod: &Pod) -> Value {
+    let Pod { namespace, name, address } = pod;
+    let app = name.rsplitn(3, '-').last().unwrap_or_default();
+    let condition = |kind: &str| json!({ "type": kind, "status": "True", "lastProbeTime": null, "lastTransitionTime": CREATED, "observedGeneration": 1 });
+    let conditions =
+        ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
+            .map(condition);
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": name, "generateName": format!("{app}-6d5f7c9b8-"), "namespace": namespace, "uid": uid(name),
+            "resourceVersion": VERSION, "generation": 1, "creationTimestamp": CREATED,
+            "labels": { "app.kubernetes.io/name": app, "app.kubernetes.io/part-of": namespace, "pod-template-hash": "6d5f7c9b8" },
+            "ownerReferences": [{
+                "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{app}-6d5f7c9b8"), "uid": uid(app),
+                "controller": true, "blockOwnerDeletion": true,
+            }],
+            "managedFields": [
+                managed("kube-controller-manager", json!({
                     "f:metadata": {
-                        "f:annotations": { ".": {}, "f:endpoints.kubernetes.io/last-change-trigger-time": {} },
                         "f:generateName": {},
-                        "f:labels": { ".": {}, "f:endpointslice.kubernetes.io/managed-by": {}, "f:kubernetes.io/service-name": {} },
+                        "f:labels": { ".": {}, "f:app.kubernetes.io/name": {}, "f:app.kubernetes.io/part-of": {}, "f:pod-template-hash": {} },
                         "f:ownerReferences": { ".": {}, "k:{\"uid\":\"00000000-0000-0000-0000-000000000000\"}": {} },
                     },
-                    "f:ports": {},
-                })),
-            },
-            "endpoints": endpoints,
-            "ports": [
-                { "name": "http", "protocol": "TCP", "port": 8080 },
-                { "name": "metrics", "protocol": "TCP", "port": 9090 },
+                    "f:spec": {
+                        "f:containers": { "k:{\"name\":\"app\"}": {
+                            ".": {}, "f:image": {}, "f:imagePullPolicy": {}, "f:livenessProbe": {}, "f:name": {}, "f:ports": {},
+                            "f:readinessProbe": {}, "f:resources": {}, "f:terminationMessagePath": {}, "f:terminationMessagePolicy": {},
+                        } },
+                        "f:dnsPolicy": {}, "f:enableServiceLinks": {}, "f:restartPolicy": {}, "f:schedulerName": {},
+                        "f:securityContext": {}, "f:terminationGracePeriodSeconds": {},
+                    },
+                }))[0],
+                managed("kubelet", json!({
+                    "f:status": {
+                        "f:conditions": {
+                            "k:{\"type\":\"ContainersReady\"}": { ".": {}, "f:lastProbeTime": {}, "f:lastTransitionTime": {}, "f:status": {}, "f:type": {} },
+                            "k:{\"type\":\"Initialized\"}": { ".": {}, "f:lastProbeTime": {}, "f:lastTransitionTime": {}, "f:status": {}, "f:type": {} },
+                            "k:{\"type\":\"Ready\"}": { ".": {}, "f:lastProbeTime": {}, "f:lastTransitionTime": {}, "f:status": {}, "f:type": {} },
+                        },
+                        "f:containerStatuses": {}, "f:hostIP": {}, "f:hostIPs": {}, "f:phase": {}, "f:podIP": {}, "f:podIPs": {}, "f:startTime": {},
+                    },
+                }))[0],
             ],
-        })
-    }).collect()
+        },
+        "spec": {
+            "containers": [{
+                "name": "app", "image": format!("registry.example.com/{namespace}/{app}:1.4.2"), "imagePullPolicy": "IfNotPresent",
+                "ports": [
+                    { "name": "http", "containerPort": 8080, "protocol": "TCP" },
+                    { "name": "metrics", "containerPort": 9090, "protocol": "TCP" },
+                ],
+                "env": [{ "name": "POD_NAME", "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": "metadata.name" } } }],
+                "resources": { "limits": { "memory": "256Mi" }, "requests": { "cpu": "100m", "memory": "256Mi" } },
+                "livenessProbe": { "httpGet": { "path": "/healthz", "port": "http", "scheme": "HTTP" }, "timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3 },
+                "readinessProbe": { "httpGet": { "path": "/readyz", "port": "http", "scheme": "HTTP" }, "timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3 },
+                "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+                "volumeMounts": [{ "name": "kube-api-access-x7k2p", "readOnly": true, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount" }],
+            }],
+            "volumes": [{ "name": "kube-api-access-x7k2p", "projected": { "defaultMode": 420, "sources": [
+                { "serviceAccountToken": { "expirationSeconds": 3607, "path": "token" } },
+                { "configMap": { "name": "kube-root-ca.crt", "items": [{ "key": "ca.crt", "path": "ca.crt" }] } },
+            ] } }],
+            "restartPolicy": "Always", "terminationGracePeriodSeconds": 30, "dnsPolicy": "ClusterFirst",
+            "serviceAccountName": "default", "serviceAccount": "default", "nodeName": format!("node-{}", address.octets()[3] % 50),
+            "securityContext": {}, "schedulerName": "default-scheduler", "enableServiceLinks": true, "priority": 0, "preemptionPolicy": "PreemptLowerPriority",
+            "tolerations": [
+                { "key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 },
+                { "key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 },
+            ],
+        },
+        "status": {
+            "observedGeneration": 1, "phase": "Running", "qosClass": "Burstable", "startTime": CREATED,
+            "hostIP": "192.168.1.17", "hostIPs": [{ "ip": "192.168.1.17" }],
+            "podIP": address.to_string(), "podIPs": [{ "ip": address.to_string() }],
+            "conditions": conditions,
+            "containerStatuses": [{
+                "name": "app", "ready": true, "started": true, "restartCount": 0,
+                "image": format!("registry.example.com/{namespace}/{app}:1.4.2"),
+                "imageID": format!("registry.example.com/{namespace}/{app}@sha256:8d3c9f8f7a1b9c61c4dd84df0fbb7f9f2f7d6a01b6f2f0c3b1e0d4a5968778695"),
+                "containerID": format!("containerd://{0}{0}", uid(name).replace('-', "")),
+                "state": { "running": { "startedAt": CREATED } }, "lastState": {},
+            }],
+        },
+    })
 }
 
 fn managed(manager: &str, fields: Value) -> Value {

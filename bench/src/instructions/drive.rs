@@ -77,8 +77,13 @@ pub(crate) fn drive(path: &str, count: u64) -> Result<()> {
     let snapshot = directory.path().join("cluster.json");
     std::fs::write(&snapshot, list(&cluster).to_string())?;
     let ports = Ports { dns: 1053, health: 1, ready: 2, metrics: 3 };
-    let text =
-        corefile(&format!("snapshot {}", snapshot.display()), upstream.address, ports, false);
+    let text = corefile(
+        &format!("snapshot {}", snapshot.display()),
+        "insecure",
+        upstream.address,
+        ports,
+        false,
+    );
 
     // Background tasks run only while something is waited for, so that they do not count.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -8,7 +8,13 @@ use super::{Kind, Purpose, Recipe, free_port};
 use crate::Result;
 
 /// The Corefile as kubeadm writes it, but for ports, the API server and the upstream.
-pub(crate) fn corefile(source: &str, upstream: SocketAddr, ports: Ports, log: bool) -> String {
+pub(crate) fn corefile(
+    source: &str,
+    pods: &str,
+    upstream: SocketAddr,
+    ports: Ports,
+    log: bool,
+) -> String {
     let Ports { dns, health, ready, metrics } = ports;
     let log = if log { "\n    log" } else { "" };
     format!(
@@ -20,7 +26,7 @@ pub(crate) fn corefile(source: &str, upstream: SocketAddr, ports: Ports, log: bo
     ready :{ready}
     kubernetes cluster.local in-addr.arpa ip6.arpa {{
        {source}
-       pods insecure
+       pods {pods}
        fallthrough in-addr.arpa ip6.arpa
        ttl 30
     }}
@@ -49,7 +55,7 @@ pub(crate) struct Ports {
     pub(crate) metrics: u16,
 }
 
-/// Writes the Corefile; one worker for Periplus, because the server has one CPU. CoreDNS sees that by itself.
+/// Writes the Corefile; as many workers for Periplus as the server has CPUs, which is one nearly always. CoreDNS sees that by itself.
 pub(super) fn recipe(
     kind: Kind,
     program: PathBuf,
@@ -59,13 +65,15 @@ pub(super) fn recipe(
 ) -> Result<Recipe> {
     let ports =
         Ports { dns: dns.port(), health: free_port()?, ready: free_port()?, metrics: free_port()? };
-    let source = format!("endpoint http://{}", purpose.api);
+    let source = format!("endpoint http://{}", purpose.api.address);
+    let pods = if purpose.cluster.pods.is_empty() { "insecure" } else { "verified" };
     let path = directory.join("Corefile");
-    fs::write(&path, corefile(&source, purpose.upstream, ports, purpose.scenario.logs()))?;
+    fs::write(&path, corefile(&source, pods, purpose.upstream, ports, purpose.scenario.logs()))?;
     let mut arguments = vec!["-conf".to_owned(), path.to_string_lossy().into_owned()];
     if kind == Kind::Periplus && crate::process::can_pin() {
-        arguments.extend(["--workers".to_owned(), "1".to_owned()]);
+        arguments.extend(["--workers".to_owned(), purpose.workers.to_string()]);
     }
+    let environment = vec![("GOMAXPROCS", purpose.workers.to_string())];
     let ready = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, ports.ready)));
-    Ok(Recipe { program, arguments, ready })
+    Ok(Recipe { program, arguments, environment, ready })
 }

@@ -14,14 +14,15 @@ use tempfile::TempDir;
 pub(crate) use kubeadm::{Ports, corefile};
 
 use crate::Result;
+use crate::api::Api;
 use crate::check::ask_udp;
 use crate::cluster::Cluster;
-use crate::process::{Cpu, Process};
+use crate::process::{Cpu, Launch, Process};
 use crate::question::{A, Question};
 use crate::scenario::Scenario;
 
 /// How long a server may take to get ready.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often to look whether it is.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -41,11 +42,14 @@ pub(crate) enum Kind {
 }
 
 /// What a server is started for.
+#[derive(Clone, Copy)]
 pub(crate) struct Purpose<'a> {
     pub(crate) scenario: Scenario,
     pub(crate) cluster: &'a Cluster,
-    pub(crate) api: SocketAddr,
+    pub(crate) api: &'a Api,
     pub(crate) upstream: SocketAddr,
+    /// Workers, and CPUs for them.
+    pub(crate) workers: u16,
 }
 
 /// A server that answers.
@@ -63,6 +67,7 @@ pub(crate) struct Running {
 struct Recipe {
     program: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
     /// The admin listener that has `/ready`.
     ready: Option<SocketAddr>,
 }
@@ -103,7 +108,8 @@ impl Kind {
         let dns = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let recipe = match self {
             Kind::Floor => {
-                Recipe { program, arguments: vec!["floor".into(), dns.to_string()], ready: None }
+                let arguments = vec!["floor".into(), dns.to_string()];
+                Recipe { program, arguments, environment: Vec::new(), ready: None }
             }
             Kind::Periplus | Kind::Coredns => {
                 kubeadm::recipe(self, program, purpose, dns, directory.path())?
@@ -113,14 +119,23 @@ impl Kind {
         };
         let said = directory.path().join("said");
         let begun = Instant::now();
-        let mut process =
-            Process::start(&recipe.program, &recipe.arguments, &said, purpose.scenario.logs())?;
+        let mut process = Process::start(&Launch {
+            program: &recipe.program,
+            arguments: &recipe.arguments,
+            environment: &recipe.environment,
+            cpus: purpose.workers,
+            said: &said,
+            drained: purpose.scenario.logs(),
+        })?;
         let last = purpose.cluster.numbered().last().ok_or("the cluster has no services")?;
-        let mut question = Question::new(&last.domain(), A, 0, 1)?;
-        if self == Kind::Floor {
-            question.expected.answers = 0;
+        let mut questions = vec![Question::new(&last.domain(), A, 0, 1)?];
+        if let Some(pod) = purpose.cluster.pods.last() {
+            questions.push(Question::new(&pod.domain(), A, 0, 1)?);
         }
-        while !is_ready(dns, recipe.ready, &question) {
+        if self == Kind::Floor {
+            questions.iter_mut().for_each(|question| question.expected.answers = 0);
+        }
+        while !is_ready(dns, recipe.ready, &questions) {
             if !process.is_running() || begun.elapsed() > PATIENCE {
                 let text = std::fs::read_to_string(&said).unwrap_or_default();
                 return Err(format!("{} did not get ready:\n{text}", self.name()).into());
@@ -133,11 +148,13 @@ impl Kind {
 }
 
 /// Ready is who says so, where that can be asked, and answers for the last of all names.
-fn is_ready(dns: SocketAddr, page: Option<SocketAddr>, question: &Question) -> bool {
+fn is_ready(dns: SocketAddr, page: Option<SocketAddr>, questions: &[Question]) -> bool {
     if page.is_some_and(|page| !says_ready(page).unwrap_or(false)) {
         return false;
     }
-    ask_udp(dns, &question.message).is_ok_and(|response| question.expected.fits(&response))
+    questions.iter().all(|question| {
+        ask_udp(dns, &question.message).is_ok_and(|response| question.expected.fits(&response))
+    })
 }
 
 fn says_ready(page: SocketAddr) -> Result<bool> {

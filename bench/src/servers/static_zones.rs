@@ -46,6 +46,7 @@ remote-control:
     Ok(Recipe {
         program,
         arguments: vec!["-d".into(), "-c".into(), path.to_string_lossy().into_owned()],
+        environment: Vec::new(),
         ready: None,
     })
 }
@@ -91,6 +92,7 @@ zone:
     Ok(Recipe {
         program,
         arguments: vec!["-c".into(), path.to_string_lossy().into_owned()],
+        environment: Vec::new(),
         ready: None,
     })
 }

@@ -33,10 +33,14 @@ fn pointers(shared: &Shared, address: IpAddr) -> Option<Arc<RecordSet>> {
     let ttl = shared.index.ttl();
     let of_service = shared.index.services_at(address, |services| {
         let key = services.iter().find(|key| is_answered(shared, key))?;
-        srv::service_name(None, key, shared.primary_zone.as_ref())
+        let pointer = || {
+            let target = srv::service_name(None, key, shared.primary_zone.as_ref())?;
+            Some(RecordSet::name(RecordType::PTR, ttl, target.as_ref()))
+        };
+        shared.index.service(key, |entry| entry?.pointer(pointer))
     });
-    if let Some(target) = of_service {
-        return Some(RecordSet::name(RecordType::PTR, ttl, target.as_ref()));
+    if of_service.is_some() {
+        return of_service;
     }
     let mut targets: Vec<Name> = Vec::new();
     shared.index.slices_at(address, |slices| {

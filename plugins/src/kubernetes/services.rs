@@ -137,7 +137,7 @@ impl Lookup<'_> {
         self.entry.slices.iter().flat_map(move |slice| {
             let wanted = slice.endpoints().filter(move |endpoint| endpoints.matches(endpoint));
             wanted.flat_map(move |endpoint| {
-                slice.ports.matching(ports).map(move |port| (endpoint, port))
+                slice.ports().matching(ports).map(move |port| (endpoint, port))
             })
         })
     }

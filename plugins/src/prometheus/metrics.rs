@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -94,7 +95,10 @@ impl ZoneMetrics {
     }
 
     fn requests(&self, query: &Query, proto: usize) -> &Counter {
-        let family = usize::from(!query.peer.ip().to_canonical().is_ipv4());
+        let family = match query.peer {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(peer) => usize::from(peer.ip().to_ipv4_mapped().is_none()),
+        };
         let kind = TYPES.iter().position(|&kind| kind == query.qtype);
         self.requests[proto][family][kind.unwrap_or(TYPES.len())].get_or_init(|| {
             let kind = kind.map_or_else(|| "other".to_owned(), |_| query.qtype.to_string());

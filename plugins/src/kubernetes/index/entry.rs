@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use foldhash::fast::RandomState;
 use periplus_core::codes::RecordType;
 use periplus_core::record::{self, RecordSet};
+use smallvec::SmallVec;
 
 use super::namespace::Namespace;
 use super::ports::Ports;
@@ -20,10 +21,15 @@ pub(crate) struct ServiceEntry {
     /// Ports of the Service.
     pub(crate) ports: Ports,
     /// Its EndpointSlices, which may be there before the Service is.
-    pub(crate) slices: Box<[Arc<Slice>]>,
+    pub(crate) slices: Slices,
     /// The cluster IPs; for a headless service all its endpoints, made when first asked for.
     pub(super) addresses: OnceLock<AddressSets>,
+    /// What its cluster IPs point back to, made when first asked for.
+    pub(super) pointer: OnceLock<Option<Arc<RecordSet>>>,
 }
+
+/// Nearly every service has one slice, or one for each family: no memory of their own for those.
+pub(super) type Slices = SmallVec<[Arc<Slice>; 2]>;
 
 /// What a Service answers with.
 #[derive(Clone, Debug)]
@@ -62,9 +68,23 @@ impl ServiceEntry {
         self.addresses.get().expect("it has just been set, here or by another reader")
     }
 
+    /// The PTR record of its cluster IPs. It follows from the service's key, so that `make` always makes the same one.
+    pub(crate) fn pointer(
+        &self,
+        make: impl FnOnce() -> Option<Arc<RecordSet>>,
+    ) -> Option<Arc<RecordSet>> {
+        if let Some(known) = self.pointer.get() {
+            return known.clone();
+        }
+        let made = make();
+        // Of two readers that both come here first, the second one keeps its own.
+        let _ = self.pointer.set(made.clone());
+        made
+    }
+
     /// Whether any endpoint is ready.
     pub(crate) fn has_endpoints(&self) -> bool {
-        self.slices.iter().any(|slice| !slice.addresses().is_empty())
+        self.slices.iter().any(|slice| !slice.is_empty())
     }
 }
 
@@ -80,7 +100,7 @@ impl AddressSets {
 
     fn of_endpoints(slices: &[Arc<Slice>], ttl: u32) -> AddressSets {
         let mut seen = HashSet::with_hasher(RandomState::default());
-        let all = slices.iter().flat_map(|slice| slice.addresses()).copied();
+        let all = slices.iter().flat_map(|slice| slice.addresses());
         let distinct: Vec<IpAddr> = all.filter(|address| seen.insert(*address)).collect();
         AddressSets::new(&distinct, ttl)
     }

@@ -24,8 +24,8 @@
 //! Strangers choose the names that are looked up, but only what the API server holds is ever stored; the hash function has a seed
 //! of its own in every process.
 
+mod addresses;
 mod entry;
-mod few;
 mod namespace;
 mod pods;
 mod ports;
@@ -35,6 +35,7 @@ mod tests;
 mod writer;
 
 use std::fmt;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::atomic::{
     AtomicU8, AtomicU32,
@@ -45,8 +46,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use foldhash::fast::RandomState;
 
+use addresses::AddressMap;
 pub(super) use entry::{AddressSets, Kind, ServiceEntry};
-use few::Few;
 use namespace::Namespace;
 pub(super) use ports::{PortQuery, PortRef};
 pub(super) use slice::{EndpointQuery, EndpointRef, Slice};
@@ -96,8 +97,8 @@ pub struct Index {
     settings: IndexSettings,
     metrics: Option<Metrics>,
     services: Map<ServiceKey, ServiceEntry>,
-    cluster_addresses: Map<IpAddr, Few<ServiceKey>>,
-    endpoint_addresses: Map<IpAddr, Few<Arc<Slice>>>,
+    cluster_addresses: AddressMap<ServiceKey>,
+    endpoint_addresses: AddressMap<Arc<Slice>>,
     namespaces: Map<Box<[u8]>, Arc<Namespace>>,
     pods: pods::Pods,
     /// Unix time in seconds of the last change that matters.
@@ -114,8 +115,8 @@ impl Index {
             settings,
             metrics: None,
             services: Map::default(),
-            cluster_addresses: Map::default(),
-            endpoint_addresses: Map::default(),
+            cluster_addresses: AddressMap::default(),
+            endpoint_addresses: AddressMap::default(),
             namespaces: Map::default(),
             pods: pods::Pods::default(),
             serial: AtomicU32::new(0),
@@ -138,6 +139,10 @@ impl Index {
 
     /// Notes that the first list of a kind has been applied to its end.
     pub fn synced(&self, resource: Resource) {
+        if resource == Resource::Services {
+            make_roomy(&self.services);
+            self.cluster_addresses.make_roomy();
+        }
         self.synced.fetch_or(bit(resource), Release);
     }
 
@@ -189,12 +194,12 @@ impl Index {
         address: IpAddr,
         read: impl FnOnce(&[ServiceKey]) -> R,
     ) -> R {
-        read(self.cluster_addresses.pin().get(&address).map_or(&[], Few::as_slice))
+        self.cluster_addresses.at(address, read)
     }
 
     /// Looks at the slices that have an endpoint with an address.
     pub(super) fn slices_at<R>(&self, address: IpAddr, read: impl FnOnce(&[Arc<Slice>]) -> R) -> R {
-        read(self.endpoint_addresses.pin().get(&address).map_or(&[], Few::as_slice))
+        self.endpoint_addresses.at(address, read)
     }
 
     /// Notes that something has changed that DNS shows.
@@ -222,6 +227,13 @@ impl fmt::Debug for Index {
             .field("serial", &self.serial())
             .finish_non_exhaustive()
     }
+}
+
+/// Makes a map at least twice as large as what is in it. By itself it fills up to nine tenths before it grows, and then a look-up, most
+/// of all one of a name that is not there, goes through tens of places.
+fn make_roomy<K: Hash + Eq, V>(map: &Map<K, V>) {
+    let map = map.pin();
+    map.reserve(map.len() / 2);
 }
 
 fn bit(resource: Resource) -> u8 {

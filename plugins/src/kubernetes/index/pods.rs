@@ -1,38 +1,64 @@
 //! Which Pod addresses are there, for `pods verified`.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use foldhash::fast::RandomState;
 
 use super::Map;
 
-/// What queries ask: is there a Pod with this address in this namespace? Pods on the host's network share an address, hence the
-/// count.
+/// What queries ask: is there a Pod with this address in this namespace? Apart for the two families, as an entry with an IPv4 address
+/// takes a third less memory so.
 #[derive(Default)]
-pub(super) struct Pods(Map<(IpAddr, u32), u32>);
+pub(super) struct Pods {
+    v4: Counts<Ipv4Addr>,
+    v6: Counts<Ipv6Addr>,
+}
+
+/// By address and number of the namespace. Pods on the host's network share an address, hence the count.
+type Counts<A> = Map<(A, u32), u32>;
 
 impl Pods {
     pub(super) fn contains(&self, namespace: u32, address: IpAddr) -> bool {
-        self.0.pin().contains_key(&(address, namespace))
+        match address {
+            IpAddr::V4(address) => self.v4.pin().contains_key(&(address, namespace)),
+            IpAddr::V6(address) => self.v6.pin().contains_key(&(address, namespace)),
+        }
     }
 
     pub(super) fn add(&self, namespace: u32, address: IpAddr) {
-        self.0.pin().update_or_insert((address, namespace), |count| count + 1, 1);
+        match address {
+            IpAddr::V4(address) => add(&self.v4, (address, namespace)),
+            IpAddr::V6(address) => add(&self.v6, (address, namespace)),
+        }
     }
 
     pub(super) fn take(&self, namespace: u32, address: IpAddr) {
-        let pods = self.0.pin();
-        match pods.get(&(address, namespace)) {
-            Some(1) => drop(pods.remove(&(address, namespace))),
-            Some(count) => drop(pods.insert((address, namespace), count - 1)),
-            None => {}
+        match address {
+            IpAddr::V4(address) => take(&self.v4, (address, namespace)),
+            IpAddr::V6(address) => take(&self.v6, (address, namespace)),
         }
     }
 
     #[cfg(test)]
     pub(super) fn all(&self) -> Vec<(IpAddr, u32)> {
-        self.0.pin().keys().copied().collect()
+        let (v4, v6) = (self.v4.pin(), self.v6.pin());
+        let v4 = v4.keys().map(|(address, namespace)| (IpAddr::V4(*address), *namespace));
+        v4.chain(v6.keys().map(|(address, namespace)| (IpAddr::V6(*address), *namespace))).collect()
+    }
+}
+
+fn add<A: Copy + Eq + Hash>(counts: &Counts<A>, key: (A, u32)) {
+    counts.pin().update_or_insert(key, |count| count + 1, 1);
+}
+
+fn take<A: Copy + Eq + Hash>(counts: &Counts<A>, key: (A, u32)) {
+    let counts = counts.pin();
+    match counts.get(&key) {
+        Some(1) => drop(counts.remove(&key)),
+        Some(count) => drop(counts.insert(key, count - 1)),
+        None => {}
     }
 }
 

@@ -8,6 +8,13 @@ use super::super::objects::Port;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ports(Box<[u8]>);
 
+/// The same, wherever they are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PortsRef<'a>(pub(super) &'a [u8]);
+
+/// More than this fits no answer.
+const MAX_PACKED: usize = u16::MAX as usize;
+
 /// One port of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PortRef<'a> {
@@ -22,33 +29,51 @@ pub(crate) struct PortRef<'a> {
 impl Ports {
     pub(super) fn pack(ports: &[Port]) -> Ports {
         let mut packed = Vec::new();
-        for port in ports {
-            // Names longer than a label can be asked for by nobody.
-            let (Ok(protocol), Ok(name)) =
-                (u8::try_from(port.protocol.len()), u8::try_from(port.name.len()))
-            else {
-                continue;
-            };
-            packed.push(u8::from(port.port.is_some()));
-            packed.extend_from_slice(&port.port.unwrap_or(0).to_be_bytes());
-            packed.push(protocol);
-            packed.extend_from_slice(port.protocol.as_bytes());
-            packed.push(name);
-            packed.extend_from_slice(port.name.as_bytes());
-        }
+        pack(ports, &mut packed);
         Ports(packed.into())
-    }
-
-    /// The ports in order. An object without ports counts as having one without name, protocol and number, as in CoreDNS: its
-    /// addresses stay reachable.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = PortRef<'_>> {
-        let none = self.0.is_empty().then(PortRef::default);
-        let mut rest: &[u8] = &self.0;
-        none.into_iter().chain(std::iter::from_fn(move || next(&mut rest)))
     }
 
     /// The ports that a question for this name and protocol means.
     pub(crate) fn matching(&self, wanted: PortQuery<'_>) -> impl Iterator<Item = PortRef<'_>> {
+        PortsRef(&self.0).matching(wanted)
+    }
+}
+
+/// Appends ports, packed; gives their length.
+pub(super) fn pack(ports: &[Port], packed: &mut Vec<u8>) -> u16 {
+    let start = packed.len();
+    for port in ports {
+        // Names longer than a label can be asked for by nobody.
+        let (Ok(protocol), Ok(name)) =
+            (u8::try_from(port.protocol.len()), u8::try_from(port.name.len()))
+        else {
+            continue;
+        };
+        let length = 5 + port.protocol.len() + port.name.len();
+        if packed.len() - start + length > MAX_PACKED {
+            break;
+        }
+        packed.push(u8::from(port.port.is_some()));
+        packed.extend_from_slice(&port.port.unwrap_or(0).to_be_bytes());
+        packed.push(protocol);
+        packed.extend_from_slice(port.protocol.as_bytes());
+        packed.push(name);
+        packed.extend_from_slice(port.name.as_bytes());
+    }
+    (packed.len() - start) as u16
+}
+
+impl<'a> PortsRef<'a> {
+    /// The ports in order. An object without ports counts as having one without name, protocol and number, as in CoreDNS: its
+    /// addresses stay reachable.
+    pub(crate) fn iter(self) -> impl Iterator<Item = PortRef<'a>> {
+        let none = self.0.is_empty().then(PortRef::default);
+        let mut rest = self.0;
+        none.into_iter().chain(std::iter::from_fn(move || next(&mut rest)))
+    }
+
+    /// The ports that a question for this name and protocol means.
+    pub(crate) fn matching(self, wanted: PortQuery<'_>) -> impl Iterator<Item = PortRef<'a>> {
         self.iter().filter(move |port| wanted.matches(port))
     }
 }

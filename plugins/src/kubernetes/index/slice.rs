@@ -1,30 +1,36 @@
 //! One EndpointSlice, packed.
 
 use std::borrow::Borrow;
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use periplus_core::name::MAX_LABEL;
+use smallvec::SmallVec;
 
 use super::super::dashed;
 use super::super::objects::{Endpoint, EndpointSlice, ObjectKey};
 use super::ServiceKey;
-use super::ports::Ports;
+use super::ports::{self, PortsRef};
 
-/// The ready endpoints of one EndpointSlice.
-#[derive(Debug, PartialEq, Eq)]
+/// The ready endpoints of one EndpointSlice, in two pieces of memory.
+#[derive(PartialEq, Eq)]
 pub(crate) struct Slice {
-    key: Box<[u8]>,
     /// The service it belongs to, whether or not that exists.
     pub(crate) service: Option<ServiceKey>,
-    addresses: Box<[IpAddr]>,
-    /// The endpoints' names, one for each address with its length before it; no byte at all when every endpoint is named by its
-    /// address, which is the rule.
-    names: Box<[u8]>,
-    /// Ports that all its endpoints have.
-    pub(crate) ports: Ports,
+    /// Bytes of one address; the key; the addresses; the ports; the endpoints' names, one for each address with its length before
+    /// it, or no byte at all when every endpoint is named by its address, which is the rule.
+    packed: Box<[u8]>,
+    key_length: u16,
+    ports_length: u16,
+    /// How many addresses.
+    count: u32,
 }
+
+/// Bytes of an address where all are IPv4, and where not: 4 or 6, and 16 bytes, of which IPv4 leaves 12 zero.
+const NARROW: usize = 4;
+const WIDE: usize = 17;
 
 /// One address of a slice.
 #[derive(Clone, Copy, Debug)]
@@ -42,32 +48,32 @@ impl Slice {
         pod_names: bool,
     ) -> Slice {
         let named = |endpoint: &Endpoint| !name_of(endpoint, pod_names).is_empty();
-        let mut names = Vec::new();
-        let mut addresses = Vec::with_capacity(slice.endpoints.len());
-        let any_named = slice.endpoints.iter().any(named);
-        for endpoint in &slice.endpoints {
-            let name = name_of(endpoint, pod_names);
-            for address in &endpoint.addresses {
-                addresses.push(*address);
-                if any_named {
-                    names.push(name.len() as u8);
-                    names.extend_from_slice(name.as_bytes());
+        let addresses = || slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
+        let width = if addresses().all(IpAddr::is_ipv4) { NARROW } else { WIDE };
+        let count = addresses().count();
+        let mut packed = Vec::with_capacity(128 + width * count);
+        packed.push(width as u8);
+        write_key(&slice.key, &mut packed);
+        let key_length = (packed.len() - 1) as u16;
+        addresses().for_each(|address| write_address(*address, width, &mut packed));
+        let ports_length = ports::pack(&slice.ports, &mut packed);
+        if slice.endpoints.iter().any(named) {
+            for endpoint in &slice.endpoints {
+                let name = name_of(endpoint, pod_names);
+                for _ in &endpoint.addresses {
+                    packed.push(name.len() as u8);
+                    packed.extend_from_slice(name.as_bytes());
                 }
             }
         }
-        Slice {
-            key: key_of(&slice.key),
-            service,
-            addresses: addresses.into(),
-            names: names.into(),
-            ports: Ports::pack(&slice.ports),
-        }
+        let count = count as u32;
+        Slice { service, packed: packed.into(), key_length, ports_length, count }
     }
 
     /// Its endpoints, one for each address.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = EndpointRef<'_>> {
-        let mut names: &[u8] = &self.names;
-        self.addresses.iter().map(move |&address| {
+        let mut names = &self.packed[self.ports_at() + usize::from(self.ports_length)..];
+        self.addresses().map(move |address| {
             let (&length, rest) = names.split_first().unwrap_or((&0, &[]));
             let (name, rest) = rest.split_at_checked(usize::from(length)).unwrap_or_default();
             names = rest;
@@ -76,8 +82,70 @@ impl Slice {
     }
 
     /// Its addresses; one may be there several times.
-    pub(crate) fn addresses(&self) -> &[IpAddr] {
-        &self.addresses
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let bytes = &self.packed[1 + usize::from(self.key_length)..self.ports_at()];
+        bytes.chunks_exact(self.width()).map(read_address)
+    }
+
+    /// Whether no endpoint is ready.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Ports that all its endpoints have.
+    pub(crate) fn ports(&self) -> PortsRef<'_> {
+        let start = self.ports_at();
+        PortsRef(&self.packed[start..start + usize::from(self.ports_length)])
+    }
+
+    /// Namespace and name.
+    fn key(&self) -> &[u8] {
+        &self.packed[1..1 + usize::from(self.key_length)]
+    }
+
+    fn width(&self) -> usize {
+        usize::from(self.packed[0])
+    }
+
+    /// Where the addresses end and the ports begin.
+    fn ports_at(&self) -> usize {
+        1 + usize::from(self.key_length) + self.count as usize * self.width()
+    }
+}
+
+impl fmt::Debug for Slice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slice")
+            .field("key", &String::from_utf8_lossy(self.key()))
+            .field("service", &self.service)
+            .field("endpoints", &self.endpoints().collect::<Vec<_>>())
+            .field("ports", &self.ports().iter().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+fn write_address(address: IpAddr, width: usize, packed: &mut Vec<u8>) {
+    match address {
+        IpAddr::V4(address) if width == NARROW => packed.extend_from_slice(&address.octets()),
+        IpAddr::V4(address) => {
+            packed.push(4);
+            packed.extend_from_slice(&address.octets());
+            packed.extend_from_slice(&[0; 12]);
+        }
+        IpAddr::V6(address) => {
+            packed.push(6);
+            packed.extend_from_slice(&address.octets());
+        }
+    }
+}
+
+fn read_address(bytes: &[u8]) -> IpAddr {
+    match *bytes {
+        [a, b, c, d] | [4, a, b, c, d, ..] => IpAddr::from([a, b, c, d]),
+        _ => {
+            let octets: [u8; 16] = bytes.last_chunk().copied().unwrap_or_default();
+            IpAddr::from(octets)
+        }
     }
 }
 
@@ -134,8 +202,16 @@ impl<'a> EndpointQuery<'a> {
 }
 
 /// Namespace and name of a slice in one text; neither can hold a slash.
-pub(super) fn key_of(key: &ObjectKey) -> Box<[u8]> {
-    [key.namespace.as_bytes(), b"/", key.name.as_bytes()].concat().into()
+pub(super) fn key_of(key: &ObjectKey) -> SmallVec<[u8; 128]> {
+    let mut text = SmallVec::new();
+    write_key(key, &mut text);
+    text
+}
+
+/// The API server takes names of at most 253 bytes; what would not fit the length that is kept is cut.
+fn write_key(key: &ObjectKey, text: &mut impl Extend<u8>) {
+    let parts = [key.namespace.as_bytes(), b"/", key.name.as_bytes()];
+    text.extend(parts.into_iter().flatten().copied().take(usize::from(u16::MAX)));
 }
 
 /// A slice in a set of slices, found by its key.
@@ -143,19 +219,19 @@ pub(super) struct ByKey(pub(super) Arc<Slice>);
 
 impl Borrow<[u8]> for ByKey {
     fn borrow(&self) -> &[u8] {
-        &self.0.key
+        self.0.key()
     }
 }
 
 impl Hash for ByKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.key.hash(state);
+        self.0.key().hash(state);
     }
 }
 
 impl PartialEq for ByKey {
     fn eq(&self, other: &ByKey) -> bool {
-        self.0.key == other.0.key
+        self.0.key() == other.0.key()
     }
 }
 

@@ -85,13 +85,11 @@ fn content(index: &Index) -> Content {
     };
     Content {
         services: services.iter().map(|(key, value)| (text(key), entry(value))).collect(),
-        cluster_addresses: (index.cluster_addresses.pin().iter())
-            .map(|(address, keys)| {
-                (*address, keys.as_slice().iter().map(|key| text(key)).collect())
-            })
+        cluster_addresses: (index.cluster_addresses.all().into_iter())
+            .map(|(address, keys)| (address, keys.iter().map(|key| text(key)).collect()))
             .collect(),
-        endpoint_addresses: (index.endpoint_addresses.pin().iter())
-            .map(|(address, slices)| (*address, slices.as_slice().iter().map(slice).collect()))
+        endpoint_addresses: (index.endpoint_addresses.all().into_iter())
+            .map(|(address, slices)| (address, slices.iter().map(slice).collect()))
             .collect(),
         namespaces: namespaces
             .iter()

@@ -8,16 +8,17 @@ use foldhash::fast::RandomState;
 use periplus_core::codes::RecordType;
 use periplus_core::name::{MAX_LABEL, Name};
 use periplus_core::record::RecordSet;
+use smallvec::SmallVec;
 
 use super::super::objects::{
     Change, EndpointSlice, ObjectKey, Pod, Resource, Service, ServiceKind,
 };
-use super::entry::{AddressSets, Kind, ServiceEntry};
+use super::entry::{AddressSets, Kind, ServiceEntry, Slices};
 use super::namespace::Namespace;
 use super::pods::PodAddresses;
 use super::ports::Ports;
 use super::slice::{self, ByKey, Slice};
-use super::{Index, ServiceKey, bit, few};
+use super::{Index, ServiceKey, bit};
 
 /// What only the writer needs to remember.
 #[derive(Default)]
@@ -56,7 +57,7 @@ impl Writer {
         let before: Vec<IpAddr> = known.map_or_else(Vec::new, cluster_addresses);
         let (key, slices) = match old {
             Some((key, entry)) => (Arc::clone(key), entry.slices.clone()),
-            None => (key, Box::default()),
+            None => (key, Slices::new()),
         };
         let after = new.addresses.clone();
         let namespace = match old {
@@ -66,10 +67,10 @@ impl Writer {
         services.insert(Arc::clone(&key), new.into_entry(namespace, slices, index.settings.ttl));
         let is_this = |other: &ServiceKey| *other == key;
         for address in before.iter().filter(|address| !after.contains(address)) {
-            few::replace(&index.cluster_addresses, *address, is_this, None);
+            index.cluster_addresses.replace(*address, is_this, None);
         }
         for address in after.iter().filter(|address| !before.contains(address)) {
-            few::replace(&index.cluster_addresses, *address, is_this, Some(Arc::clone(&key)));
+            index.cluster_addresses.replace(*address, is_this, Some(Arc::clone(&key)));
         }
         if touched {
             index.touch();
@@ -84,12 +85,7 @@ impl Writer {
             return;
         };
         for address in cluster_addresses(old) {
-            few::replace(
-                &index.cluster_addresses,
-                address,
-                |other: &ServiceKey| *other == key,
-                None,
-            );
+            index.cluster_addresses.replace(address, |other: &ServiceKey| *other == key, None);
         }
         put_slices(index, &key, old, old.slices.clone(), true);
         index.touch();
@@ -208,7 +204,7 @@ fn attach(index: &Index, old: Option<&Arc<Slice>>, new: Option<&Arc<Slice>>) {
     let services = index.services.pin();
     let Some(entry) = services.get(key) else { return };
     let mut new = new.cloned();
-    let mut slices = Vec::with_capacity(entry.slices.len() + 1);
+    let mut slices = Slices::new();
     for slice in &entry.slices {
         if old.is_some_and(|old| Arc::ptr_eq(old, slice)) {
             slices.extend(new.take());
@@ -217,7 +213,7 @@ fn attach(index: &Index, old: Option<&Arc<Slice>>, new: Option<&Arc<Slice>>) {
         }
     }
     slices.extend(new);
-    put_slices(index, key, entry, slices.into(), false);
+    put_slices(index, key, entry, slices, false);
 }
 
 /// Replaces the slices of an entry, and its Service by nothing if that is gone. An entry without both leaves the map.
@@ -225,7 +221,7 @@ fn put_slices(
     index: &Index,
     key: &ServiceKey,
     old: &ServiceEntry,
-    slices: Box<[Arc<Slice>]>,
+    slices: Slices,
     service_is_gone: bool,
 ) {
     let services = index.services.pin();
@@ -243,7 +239,8 @@ fn put_slices(
             _ => OnceLock::new(),
         };
         let (namespace, ports) = (Arc::clone(&old.namespace), old.ports.clone());
-        ServiceEntry { namespace, kind: old.kind.clone(), ports, slices, addresses }
+        let pointer = old.pointer.clone();
+        ServiceEntry { namespace, kind: old.kind.clone(), ports, slices, addresses, pointer }
     };
     // The map shares the key that is there already.
     let key =
@@ -254,7 +251,8 @@ fn put_slices(
 /// Brings the map from addresses to slices from one version of a slice to the next.
 fn index_addresses(index: &Index, old: Option<&Arc<Slice>>, new: Option<&Arc<Slice>>) {
     let distinct = |slice: Option<&Arc<Slice>>| {
-        let mut addresses = slice.map_or_else(Vec::new, |slice| slice.addresses().to_vec());
+        let mut addresses: SmallVec<[IpAddr; 16]> =
+            slice.into_iter().flat_map(|slice| slice.addresses()).collect();
         addresses.sort_unstable();
         addresses.dedup();
         addresses
@@ -262,10 +260,10 @@ fn index_addresses(index: &Index, old: Option<&Arc<Slice>>, new: Option<&Arc<Sli
     let (before, after) = (distinct(old), distinct(new));
     let is_old = |other: &Arc<Slice>| old.is_some_and(|old| Arc::ptr_eq(old, other));
     for address in &after {
-        few::replace(&index.endpoint_addresses, *address, is_old, new.cloned());
+        index.endpoint_addresses.replace(*address, is_old, new.cloned());
     }
     for address in before.iter().filter(|address| after.binary_search(address).is_err()) {
-        few::replace(&index.endpoint_addresses, *address, is_old, None);
+        index.endpoint_addresses.replace(*address, is_old, None);
     }
 }
 
@@ -319,25 +317,22 @@ impl ServiceParts {
         same_kind && self.ports == entry.ports && self.addresses == cluster_addresses(entry)
     }
 
-    fn into_entry(
-        self,
-        namespace: Arc<Namespace>,
-        slices: Box<[Arc<Slice>]>,
-        ttl: u32,
-    ) -> ServiceEntry {
+    fn into_entry(self, namespace: Arc<Namespace>, slices: Slices, ttl: u32) -> ServiceEntry {
         let addresses = OnceLock::new();
         if matches!(self.kind, Kind::Cluster) {
             let _ = addresses.set(AddressSets::new(&self.addresses, ttl));
         }
-        ServiceEntry { namespace, kind: self.kind, ports: self.ports, slices, addresses }
+        let (kind, ports, pointer) = (self.kind, self.ports, OnceLock::new());
+        ServiceEntry { namespace, kind, ports, slices, addresses, pointer }
     }
 }
 
 impl ServiceEntry {
     /// An entry without a Service.
     fn absent(namespace: Arc<Namespace>) -> ServiceEntry {
-        let (ports, slices, addresses) = (Ports::default(), Box::default(), OnceLock::new());
-        ServiceEntry { namespace, kind: Kind::Absent, ports, slices, addresses }
+        let (ports, slices) = (Ports::default(), Slices::new());
+        let (addresses, pointer) = (OnceLock::new(), OnceLock::new());
+        ServiceEntry { namespace, kind: Kind::Absent, ports, slices, addresses, pointer }
     }
 }
 

@@ -22,6 +22,7 @@ mod backoff;
 mod check;
 mod connection;
 mod decode;
+mod event;
 mod failure;
 mod feed;
 mod known;

@@ -36,6 +36,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::backoff::Backoff;
 use super::connection::Connection;
 use super::decode::decode;
+use super::event::{self, Event};
 use super::failure::{Failure, with_causes};
 use super::feed::Feed;
 use super::metrics::name;
@@ -316,32 +317,50 @@ impl<S: Sink> Reflector<S> {
         if line.trim_ascii().is_empty() {
             return Ok(());
         }
-        let event: Event<'_> = serde_json::from_slice(line).map_err(malformed)?;
+        match event::read(self.feed.resource(), line) {
+            Ok(event) => self.change(event),
+            Err(_) => self.other_event(line),
+        }
+    }
+
+    fn change(&mut self, event: Event) -> Result<(), Failure> {
+        match event {
+            Event::Seen(mut decoded) => {
+                self.advance(std::mem::take(&mut decoded.version))?;
+                self.feed.seen(decoded);
+            }
+            Event::Gone(decoded) => {
+                self.heard = Some(Instant::now());
+                // Some servers say at which version it was last alive.
+                if compare(&decoded.version, &self.version) != Some(Ordering::Less) {
+                    self.advance(decoded.version)?;
+                }
+                self.feed.gone(decoded.key);
+            }
+        }
+        Ok(())
+    }
+
+    /// A line that does not tell of an object in the usual way.
+    fn other_event(&mut self, line: &[u8]) -> Result<(), Failure> {
+        let event: OtherEvent<'_> = serde_json::from_slice(line).map_err(malformed)?;
         let resource = self.feed.resource();
         let object = event.object;
         match event.kind {
             "BOOKMARK" => {
                 let bookmark = Bookmark::deserialize(object).map_err(malformed)?;
-                self.advance(bookmark.metadata.resource_version)?;
+                self.advance(bookmark.metadata.resource_version)
             }
-            "ERROR" => return Err(Status::deserialize(object).map_err(malformed)?.failure()),
+            "ERROR" => Err(Status::deserialize(object).map_err(malformed)?.failure()),
             kind => match decode(resource, object) {
-                Ok(decoded) if kind == "DELETED" => {
-                    self.heard = Some(Instant::now());
-                    // Some servers say at which version it was last alive.
-                    if compare(&decoded.version, &self.version) != Some(Ordering::Less) {
-                        self.advance(decoded.version)?;
-                    }
-                    self.feed.gone(decoded.key);
+                Ok(decoded) if kind == "DELETED" => self.change(Event::Gone(decoded)),
+                Ok(decoded) => self.change(Event::Seen(decoded)),
+                Err(error) => {
+                    passed_over(resource, &error);
+                    Ok(())
                 }
-                Ok(decoded) => {
-                    self.advance(decoded.version.clone())?;
-                    self.feed.seen(decoded);
-                }
-                Err(error) => passed_over(resource, &error),
             },
         }
-        Ok(())
     }
 
     /// A list, event or bookmark with this version came.
@@ -449,7 +468,7 @@ struct ListMetadata {
 }
 
 #[derive(Deserialize)]
-struct Event<'a> {
+struct OtherEvent<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     #[serde(borrow)]

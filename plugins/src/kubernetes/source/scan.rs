@@ -3,6 +3,8 @@
 //! A list of a large cluster has tens of megabytes; of these only the object that is arriving is held. The scanner knows no more of
 //! JSON than strings and brackets: each piece it finds is decoded, and checked, by serde.
 
+use std::io::BufRead as _;
+
 /// An object, or a line of a watch, that is longer than this is not read. etcd's own limit for an object is 1.5 MB by default.
 const MAX_PIECE: usize = 16 << 20;
 
@@ -185,8 +187,11 @@ impl LineScanner {
         mut found: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut rest = chunk;
-        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
-            let (line, after) = (&rest[..end], &rest[end + 1..]);
+        loop {
+            let mut after = rest;
+            // Reading from a slice cannot fail, and finds the end of a line at the speed of `memchr`.
+            let length = after.skip_until(b'\n').unwrap_or(rest.len());
+            let Some((line, b"\n")) = rest[..length].split_last_chunk() else { break };
             if self.buffer.is_empty() {
                 found(line)?;
             } else {

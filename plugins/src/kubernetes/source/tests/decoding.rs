@@ -6,6 +6,7 @@ use crate::kubernetes::objects::{
     Change, Endpoint, EndpointSlice, ObjectKey, Pod, Port, Resource, Service, ServiceKind,
 };
 use crate::kubernetes::source::decode::{Decoded, Meaning, decode};
+use crate::kubernetes::source::event::{self, Event};
 
 fn key() -> ObjectKey {
     ObjectKey { namespace: "ns".to_owned(), name: "one".to_owned() }
@@ -267,5 +268,32 @@ fn what_is_no_object_is_an_error() {
         {
             assert!(read(resource, text).is_err(), "{text:?} was read as {resource:?}");
         }
+    }
+}
+
+#[test]
+fn events_are_read_in_one_go_when_they_are_as_usual() {
+    let object = r#"{"metadata":{"name":"n","resourceVersion":"7"}}"#;
+    let read = |line: &str| event::read(Resource::Namespaces, line.as_bytes()).ok();
+    let decoded = Decoded {
+        key: ObjectKey { namespace: String::new(), name: "n".into() },
+        version: "7".into(),
+        meaning: Meaning::Present(Change::Namespace("n".into())),
+    };
+    let seen = || Some(Event::Seen(decoded.clone()));
+    for (line, wanted) in [
+        (format!(r#"{{"type":"ADDED","object":{object}}}"#), seen()),
+        (format!(r#" {{ "type" : "MODIFIED", "object" : {object}, "more": [1] }} "#), seen()),
+        (format!(r#"{{"type":"DELETED","object":{object}}}"#), Some(Event::Gone(decoded.clone()))),
+        // Each of these deserves a second look.
+        (format!(r#"{{"type":"BOOKMARK","object":{object}}}"#), None),
+        (format!(r#"{{"object":{object},"type":"ADDED"}}"#), None),
+        (format!(r#"{{"type":"ADDED","object":{object}"#), None),
+        (format!(r#"{{"type":"ADDED","object":{object}}}{{}}"#), None),
+        (r#"{"type":"ADDED","object":7}"#.to_owned(), None),
+        (r#"{"type":"ADDED"}"#.to_owned(), None),
+        ("[]".to_owned(), None),
+    ] {
+        assert_eq!(read(&line), wanted, "{line}");
     }
 }
