@@ -4,7 +4,9 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use super::{BATCH, Batch, REQUEST_SIZE, ReturnPath, want_local_address};
+use super::{
+    BATCH, Batch, Inbox, REQUEST_SIZE, ReturnPath, send_connected, send_late, want_local_address,
+};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -188,5 +190,69 @@ fn without_packet_information_requests_have_no_local_address_and_are_answered() 
         let mut response = [0; 8];
         assert_eq!(client.recv(&mut response).unwrap(), 3);
         assert_eq!(response[..3], *b"yes");
+    }
+}
+
+#[test]
+fn connected_sockets_carry_datagrams_of_all_sizes_in_batches() {
+    for way in ways() {
+        let (server, client) = sockets(way);
+        let mut inbox = Inbox::new();
+        for size in [1, 2, Inbox::BATCH - 1, Inbox::BATCH, Inbox::BATCH + 1, BATCH] {
+            let datagrams: Vec<Vec<u8>> =
+                (0..size).map(|one| datagram(SIZES[(one + size) % SIZES.len()], one)).collect();
+            // Small ones by the dozen, so that the socket's buffer has room for all.
+            let (sent, error) = send_connected(&client, datagrams.iter().map(Vec::as_slice));
+            assert!(error.is_none(), "{error:?}");
+            assert_eq!(sent, size);
+            let mut taken = 0;
+            while taken < size {
+                let count = inbox.receive(&server).unwrap();
+                for index in 0..count {
+                    assert_eq!(inbox.datagram(index), datagrams[taken + index]);
+                }
+                taken += count;
+            }
+            assert_eq!(inbox.receive(&server).unwrap_err().kind(), ErrorKind::WouldBlock);
+        }
+    }
+}
+
+#[test]
+fn the_largest_datagram_fits_and_a_larger_one_stops_what_comes_after_it() {
+    for way in ways() {
+        let (server, client) = sockets(way);
+        let most = datagram(65_507, 1);
+        let too_long = vec![0; 70_000];
+        let (sent, error) = send_connected(&client, [&most[..], &too_long, &most].into_iter());
+        assert_eq!(sent, 1);
+        assert!(error.is_some());
+        let mut inbox = Inbox::default();
+        assert_eq!(inbox.receive(&server).unwrap(), 1);
+        assert!(inbox.datagram(0) == most);
+        assert_eq!(send_connected(&client, std::iter::empty()).0, 0);
+    }
+}
+
+#[test]
+fn late_answers_go_out_together_and_one_that_cannot_harms_no_other() {
+    for way in ways() {
+        let (server, client) = sockets(way);
+        let mut batch = Batch::new();
+        let mut answers: Vec<(ReturnPath, _)> = Vec::new();
+        let size = 2 * BATCH + 5;
+        for number in 0..size {
+            client.send(&datagram(30, number)).unwrap();
+            assert_eq!(batch.receive(&server).unwrap(), 1);
+            // The fourth is longer than a datagram can be.
+            let range = if number == 3 { 0..90_000 } else { 0..number };
+            answers.push((batch.return_path(0), range));
+        }
+        let bytes = vec![7; 90_000];
+        send_late(&server, &mut answers, &bytes);
+        for length in (0..size).filter(|length| *length != 3) {
+            assert_eq!(client.recv(&mut [0; 256]).unwrap(), length);
+        }
+        send_late(&server, &mut [], &bytes);
     }
 }
