@@ -13,3 +13,4 @@ mod parity;
 mod readme;
 mod reload;
 mod tcp;
+mod waiting;

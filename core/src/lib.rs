@@ -12,6 +12,7 @@ mod compress;
 pub mod corefile;
 pub mod decode;
 pub mod encode;
+pub mod exchange;
 pub mod interfaces;
 pub mod metrics;
 pub mod name;

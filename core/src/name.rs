@@ -241,6 +241,14 @@ pub struct NameBuf {
     bytes: [u8; MAX_NAME],
 }
 
+impl PartialEq for NameBuf {
+    fn eq(&self, other: &NameBuf) -> bool {
+        self.as_ref() == other.as_ref()
+    }
+}
+
+impl Eq for NameBuf {}
+
 impl NameBuf {
     /// The root.
     pub const ROOT: NameBuf = NameBuf { length: 1, bytes: [0; MAX_NAME] };

@@ -20,9 +20,11 @@
 //! ([`Next::resolve`]) for another name; the depth of that is bounded by the query itself.
 
 use std::future::Future;
-use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use smallvec::SmallVec;
 
 use crate::query::Query;
 use crate::reply::{Answer, Failure, Reply};
@@ -80,13 +82,74 @@ pub enum Outcome {
     Later(Later),
 }
 
-/// An answer that has to be waited for.
-pub type Later = Pin<Box<dyn Future<Output = Answer> + Send>>;
+/// An answer that has to be waited for, and what will be done to it.
+///
+/// Plugins pile up their changes here instead of each wrapping the future in one of its own, and share one copy of the query.
+pub struct Later {
+    future: Pin<Box<dyn Future<Output = Answer> + Send>>,
+    /// What the changes are about.
+    query: Option<Arc<Query>>,
+    changes: SmallVec<[Change; 4]>,
+}
+
+type Change = Box<dyn FnOnce(&Query, &mut Answer) + Send>;
+
+impl Later {
+    /// Waits for a future.
+    pub fn new(future: impl Future<Output = Answer> + Send + 'static) -> Later {
+        Later { future: Box::pin(future), query: None, changes: SmallVec::new() }
+    }
+
+    /// The same for a future that needs a copy of the query, so that others who need one can share it.
+    pub fn about(
+        query: Arc<Query>,
+        future: impl Future<Output = Answer> + Send + 'static,
+    ) -> Later {
+        Later { query: Some(query), ..Later::new(future) }
+    }
+
+    /// Changes the answer when it is there. The query is copied unless what was done before is about the same one.
+    pub fn then(
+        &mut self,
+        query: &Query,
+        change: impl FnOnce(&Query, &mut Answer) + Send + 'static,
+    ) {
+        self.share(query);
+        self.changes.push(Box::new(change));
+    }
+
+    /// A copy of the query, shared with what was done before if that is about the same one.
+    pub(crate) fn share(&mut self, query: &Query) -> Arc<Query> {
+        if let Some(shared) = self.query.as_ref().filter(|shared| ***shared == *query) {
+            return Arc::clone(shared);
+        }
+        if !self.changes.is_empty() {
+            let nothing = Later::new(std::future::pending());
+            *self = Later::new(std::mem::replace(self, nothing));
+        }
+        Arc::clone(self.query.insert(Arc::new(query.clone())))
+    }
+}
+
+impl Future for Later {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        self.future.as_mut().poll(cx).map(|mut answer| {
+            if let Some(query) = self.query.take() {
+                for change in std::mem::take(&mut self.changes) {
+                    change(&query, &mut answer);
+                }
+            }
+            answer
+        })
+    }
+}
 
 impl Outcome {
     /// Waits for a future.
     pub fn later(future: impl Future<Output = Answer> + Send + 'static) -> Outcome {
-        Outcome::Later(Box::pin(future))
+        Outcome::Later(Later::new(future))
     }
 
     /// Changes the answer, whenever it comes. `state` is what the plugin shares between its queries; it and the query are copied only
@@ -100,14 +163,9 @@ impl Outcome {
     {
         match self {
             Outcome::Now(answer) => change(state, query, answer),
-            Outcome::Later(future) => {
-                let future = std::mem::replace(future, Box::pin(std::future::pending()));
-                let (state, query) = (Arc::clone(state), query.clone());
-                *self = Outcome::later(async move {
-                    let mut answer = future.await;
-                    change(&state, &query, &mut answer);
-                    answer
-                });
+            Outcome::Later(later) => {
+                let state = Arc::clone(state);
+                later.then(query, move |query, answer| change(&state, query, answer));
             }
         }
     }
@@ -162,42 +220,35 @@ impl From<Answer> for Outcome {
 pub struct Next<'a> {
     server: &'a Arc<Server>,
     block: &'a Arc<Block>,
-    position: usize,
+    position: u32,
+    authenticated: bool,
 }
 
 impl<'a> Next<'a> {
     /// The whole chain of a block.
     pub(crate) fn first(server: &'a Arc<Server>, block: &'a Arc<Block>) -> Next<'a> {
-        Next { server, block, position: 0 }
+        Next { server, block, position: 0, authenticated: false }
     }
 
     /// Passes the query to the next plugin. Without one: SERVFAIL with the cause `no next plugin found`.
     pub fn run(self, query: &Query) -> Outcome {
-        let at = self.block.handler_from(self.position);
+        let at = self.block.handler_from(self.position as usize);
         let mut outcome = match self.block.chain().get(at) {
-            Some(plugin) => plugin.handle(query, Next { position: at + 1, ..self }),
+            Some(plugin) => plugin.handle(query, Next { position: at as u32 + 1, ..self }),
             None => self.nobody().into(),
         };
-        let filters = self.position..at;
+        let filters = self.position as usize..at;
         match &mut outcome {
             Outcome::Now(answer) => self.block.filter(filters, self.server, query, answer),
-            Outcome::Later(future) if !filters.is_empty() => {
-                let future = std::mem::replace(future, Box::pin(std::future::pending()));
-                outcome = self.filter_later(future, filters, query);
+            Outcome::Later(later) if !filters.is_empty() => {
+                let (server, block) = (Arc::clone(self.server), Arc::clone(self.block));
+                later.then(query, move |query, answer| {
+                    block.filter(filters, &server, query, answer);
+                });
             }
             Outcome::Later(_) => {}
         }
         outcome
-    }
-
-    fn filter_later(self, future: Later, filters: Range<usize>, query: &Query) -> Outcome {
-        let (server, block) = (Arc::clone(self.server), Arc::clone(self.block));
-        let query = query.clone();
-        Outcome::later(async move {
-            let mut answer = future.await;
-            block.filter(filters, &server, &query, &mut answer);
-            answer
-        })
     }
 
     #[cold]
@@ -208,13 +259,24 @@ impl<'a> Next<'a> {
 
     /// The name of the plugin that will be asked next, if there is one.
     pub fn next_name(self) -> Option<&'static str> {
-        let at = self.block.handler_from(self.position);
+        let at = self.block.handler_from(self.position as usize);
         self.block.chain().get(at).map(|plugin| plugin.name())
     }
 
     /// Asks the same server from its top for another name: zone choice, chain, all of it. Make the query with [`Query::follow`].
     pub fn resolve(self, query: &Query) -> Outcome {
         self.server.dispatch(query)
+    }
+
+    /// The same, asking other servers whether their data is authenticated (AD, RFC 6840 section 5.7), whatever the query says: it
+    /// spares a plugin that keeps answers for all clients a copy of the query.
+    pub fn authenticated(self) -> Next<'a> {
+        Next { authenticated: true, ..self }
+    }
+
+    /// Whether other servers are to be asked for AD although the query may not have it.
+    pub fn is_authenticated(self) -> bool {
+        self.authenticated
     }
 
     /// The listener this query came through.
@@ -233,6 +295,7 @@ impl<'a> Next<'a> {
             server: Arc::clone(self.server),
             block: Arc::clone(self.block),
             position: self.position,
+            authenticated: self.authenticated,
         }
     }
 }
@@ -242,13 +305,19 @@ impl<'a> Next<'a> {
 pub struct OwnedNext {
     server: Arc<Server>,
     block: Arc<Block>,
-    position: usize,
+    position: u32,
+    authenticated: bool,
 }
 
 impl OwnedNext {
     /// Borrows it.
     pub fn borrow(&self) -> Next<'_> {
-        Next { server: &self.server, block: &self.block, position: self.position }
+        Next {
+            server: &self.server,
+            block: &self.block,
+            position: self.position,
+            authenticated: self.authenticated,
+        }
     }
 
     /// See [`Next::run`].

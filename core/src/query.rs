@@ -43,7 +43,7 @@ impl Transport {
 }
 
 /// One question, with all that plugins may ask about its request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
     /// Message id.
     pub id: u16,

@@ -10,7 +10,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use crate::codes::{Class, Rcode, RecordType};
@@ -183,9 +185,9 @@ impl Server {
                     Response::Silence
                 }
             }
-            Outcome::Later(future) => {
-                let (server, query) = (Arc::clone(self), query.clone());
-                Response::Later(Box::new(Waiting { server, query, future }))
+            Outcome::Later(mut future) => {
+                let (server, query) = (Arc::clone(self), future.share(query));
+                Response::Later(Waiting { server, query, future })
             }
         }
     }
@@ -263,26 +265,31 @@ pub enum Response {
     /// Nothing is to be sent.
     Silence,
     /// The response has to be waited for.
-    Later(Box<Waiting>),
+    Later(Waiting),
 }
 
 /// A query whose answer has to be waited for.
 pub struct Waiting {
     server: Arc<Server>,
-    query: Query,
+    query: Arc<Query>,
     future: Later,
 }
 
 impl Waiting {
-    /// Waits for the answer; give it to [`crate::encode::encode`] together with the query.
-    pub async fn answer(self: Box<Self>) -> (Query, Answer) {
-        let Waiting { server, query, future } = *self;
-        let answer = if server.panics_are_fatal {
-            future.await
-        } else {
-            CatchPanic(future).await.unwrap_or_else(|panic| server.panicked(&query, &*panic))
-        };
-        (query, answer)
+    /// Polls for the answer; give it to [`crate::encode::encode`] together with [`Waiting::query`]. Not to be polled again after it.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        if self.server.panics_are_fatal {
+            return Pin::new(&mut self.future).poll(cx);
+        }
+        let future = Pin::new(&mut self.future);
+        catch_unwind(AssertUnwindSafe(|| future.poll(cx)))
+            .unwrap_or_else(|panic| Poll::Ready(self.server.panicked(&self.query, &*panic)))
+    }
+
+    /// Waits for the answer.
+    pub async fn answer(mut self) -> (Arc<Query>, Answer) {
+        let answer = std::future::poll_fn(|cx| self.poll(cx)).await;
+        (self.query, answer)
     }
 
     /// The question that waits.
@@ -293,22 +300,5 @@ impl Waiting {
     /// Since when it waits.
     pub fn received(&self) -> Instant {
         self.query.received
-    }
-}
-
-/// A future that turns a panic of the one it polls into an error.
-struct CatchPanic(Later);
-
-impl Future for CatchPanic {
-    type Output = Result<Answer, Box<dyn std::any::Any + Send>>;
-
-    fn poll(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Self::Output> {
-        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(Ok),
-            Err(panic) => std::task::Poll::Ready(Err(panic)),
-        }
     }
 }

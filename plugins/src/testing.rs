@@ -131,11 +131,17 @@ where
     }
 }
 
-/// A plugin called `scripted` that does what the function says.
+/// A plugin called `scripted` that does what the function says with the query as it would go out.
 pub(crate) fn scripted(
     handle: impl Fn(&Query) -> Outcome + Send + Sync + 'static,
 ) -> Arc<dyn Plugin> {
-    Arc::new(Scripted("scripted", move |query: &Query, _: Next<'_>| handle(query)))
+    Arc::new(Scripted("scripted", move |query: &Query, next: Next<'_>| {
+        let mut query = query.clone();
+        if next.is_authenticated() {
+            query.flags |= flags::AD;
+        }
+        handle(&query)
+    }))
 }
 
 /// A plugin called `next` that answers NOTIMP: it shows that the query was passed on.

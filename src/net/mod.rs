@@ -12,7 +12,9 @@
 //! saves another 600. Those of the wildcard receive whatever is sent to any other address, also to one that comes later. TCP has one
 //! socket for all.
 
+mod exchange;
 mod limits;
+mod tasks;
 mod tcp;
 mod udp;
 
@@ -182,7 +184,7 @@ impl Listener {
 /// The bound sockets of one address, before anything serves them.
 struct Sockets {
     local: SocketAddr,
-    udp: Vec<UdpSocket>,
+    udp: Vec<udp::WorkerSocket>,
     tcp: TcpListener,
     server: Arc<Server>,
 }
@@ -225,14 +227,15 @@ impl Sockets {
         let mut udp: Vec<_> = addresses
             .into_iter()
             .flat_map(each)
-            .map(|address| udp_socket(address, wildcard))
+            .map(|address| udp_socket(address, wildcard).and_then(udp::WorkerSocket::new))
             .collect::<io::Result<_>>()
             .map_err(failed)?;
         if wildcard {
             let own = own_addresses(address.is_ipv6());
             let own = own.into_iter().map(|ip| SocketAddr::new(ip, address.port())).flat_map(each);
             // Where one cannot be bound, the wildcard's sockets serve it.
-            udp.extend(own.filter_map(|address| udp_socket(address, false).ok()));
+            let open = |address| udp_socket(address, false).and_then(udp::WorkerSocket::new).ok();
+            udp.extend(own.filter_map(open));
         }
         Ok(Sockets { local: address, udp, tcp, server: Arc::clone(server) })
     }

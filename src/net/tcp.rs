@@ -81,7 +81,7 @@ struct Connection {
     compressor: Box<Compressor>,
     response: Vec<u8>,
     /// Answers that have to be waited for.
-    owed: JoinSet<(Query, Answer, WaitingGuard)>,
+    owed: JoinSet<(Arc<Query>, Answer, WaitingGuard)>,
 }
 
 impl Connection {
@@ -172,7 +172,7 @@ impl Connection {
         Ok(at > 0)
     }
 
-    fn owe(&mut self, waiting: Box<Waiting>) {
+    fn owe(&mut self, waiting: Waiting) {
         if let Some(guard) = self.shared.limits.wait() {
             self.owed.spawn_on(
                 async move {

@@ -1,82 +1,169 @@
-//! One worker: a blocking loop over one UDP socket.
+//! One worker: a loop over one UDP socket, and over what its queries wait for.
 //!
 //! ```text
 //! receive a batch -> answer each -> send the batch
-//!                         \-> must wait: a task on the runtime, which sends its one answer itself
+//!                         \-> must wait: a task of this worker, polled at once -> its questions to upstreams are sent with the batch
+//! while anybody waits: events -> answers of upstreams, tasks that were woken -> poll those -> send what they answer in one batch
 //! ```
 //!
-//! A thread that sleeps in `recvmmsg` costs one system call less per wake-up than a readiness loop, which is why this is no
-//! task on the runtime.
+//! While nobody waits the worker sleeps in `recvmmsg`, which costs one system call less per wake-up than a readiness loop. While somebody waits
+//! it is such a loop: then the same thread sends to upstreams, receives from them and answers, without a task on the runtime and
+//! without waking another thread.
 
-use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use periplus_core::encode::{Compressor, encode};
+use periplus_core::exchange;
 use periplus_core::metrics::claim_cell;
 use periplus_core::query::{Query, Transport};
-use periplus_core::server::{Response, Waiting};
+use periplus_core::reply::Answer;
+use periplus_core::server::Response;
 
-use super::limits::WaitingGuard;
-use super::{ListenerState, Shared};
-use crate::sys::{Batch, ReturnPath};
+use super::exchange::{EventQueue, Exchanges};
+use super::tasks::{Task, Tasks, Woken};
+use super::{LOOK_UP, ListenerState, Shared};
+use crate::sys::{BATCH, Batch, ReturnPath, send_late};
+
+/// Tasks polled before the client socket is looked at again.
+const RUN: usize = 2 * BATCH;
+/// How long queries may go on waiting after the listener stops.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// One socket and what it takes to serve it.
 pub(super) struct Worker {
     listener: Arc<ListenerState>,
     shared: Arc<Shared>,
-    socket: Arc<UdpSocket>,
+    socket: UdpSocket,
     /// Where requests are sent to, unless the kernel says it of each.
     local: SocketAddr,
+    events: EventQueue,
+    woken: Arc<Woken>,
+}
+
+/// A socket, and the events its worker will wait for.
+pub(super) struct WorkerSocket {
+    socket: UdpSocket,
+    events: EventQueue,
+    woken: Arc<Woken>,
+}
+
+impl WorkerSocket {
+    /// Makes all that can fail to be made.
+    pub(super) fn new(socket: UdpSocket) -> io::Result<WorkerSocket> {
+        let events = EventQueue::new(&socket)?;
+        let woken = Arc::new(Woken::new(events.waker()?));
+        Ok(WorkerSocket { socket, events, woken })
+    }
+}
+
+/// What has to be sent.
+struct Out {
+    compressor: Compressor,
+    /// The bytes of all responses of a round.
+    responses: Vec<u8>,
+    /// Those to requests of earlier rounds.
+    late: Vec<(ReturnPath, Range<usize>)>,
+}
+
+impl Out {
+    fn late(&mut self, task: Task, answer: &Answer) {
+        let start = self.responses.len();
+        if encode(task.waiting.query(), answer, &mut self.compressor, &mut self.responses) {
+            self.late.push((task.path, start..self.responses.len()));
+        }
+    }
+
+    fn send(&mut self, batch: &mut Batch, socket: &UdpSocket) {
+        batch.send(socket, &self.responses);
+        send_late(socket, &mut self.late, &self.responses);
+        self.late.clear();
+        self.responses.clear();
+    }
 }
 
 impl Worker {
     pub(super) fn new(
         listener: Arc<ListenerState>,
         shared: Arc<Shared>,
-        socket: UdpSocket,
+        socket: WorkerSocket,
     ) -> Worker {
+        let WorkerSocket { socket, events, woken } = socket;
         let local = socket.local_addr().unwrap_or(listener.local);
-        Worker { listener, shared, socket: Arc::new(socket), local }
+        Worker { listener, shared, socket, local, events, woken }
     }
 
-    /// Serves until the listener stops and the socket is empty.
+    /// Serves until the listener stops, the socket is empty and nobody waits.
     pub(super) fn run(self) {
         if !self.wait_for_first() {
             return;
         }
         let _cell = claim_cell(&self.shared.cells);
         let _runtime = self.shared.runtime.enter();
+        let Worker { listener, shared, socket, local, events, woken } = self;
+        let exchanges = Rc::new(Exchanges::new(events));
+        exchange::offer(Some(Rc::clone(&exchanges) as Rc<_>));
+        let mut round = Round { listener, shared, local, tasks: Tasks::new(Arc::clone(&woken)) };
         let mut batch = Batch::new();
         let mut query = Query::empty();
         query.transport = Transport::Udp;
-        let mut compressor = Compressor::new();
-        let mut responses = Vec::with_capacity(64 * 1024);
+        let mut out = Out {
+            compressor: Compressor::new(),
+            responses: Vec::with_capacity(64 * 1024),
+            late: Vec::with_capacity(RUN),
+        };
+        let mut stopped = None;
         loop {
-            match batch.receive(&self.socket) {
-                Ok(count) => {
-                    self.answer(count, &mut batch, &mut query, &mut compressor, &mut responses);
-                    batch.send(&self.socket, &responses);
-                    responses.clear();
+            let waits = !round.tasks.is_empty();
+            let received = if waits {
+                let sleeps = !round.tasks.has_ready() && woken.fall_asleep();
+                exchanges.wait(if sleeps { LOOK_UP } else { Duration::ZERO }, &woken);
+                match exchanges.clients_wait() {
+                    true => batch.receive_now(&socket),
+                    false => Ok(0),
                 }
-                // Nothing came within the read time-out.
+            } else {
+                exchanges.look_away();
+                batch.receive(&socket)
+            };
+            let mut quiet = false;
+            match received {
+                Ok(0) => {}
+                Ok(count) => {
+                    query.received = Instant::now();
+                    exchanges.clients_read(query.received, count < BATCH);
+                    round.answer(count, &mut batch, &mut query, &mut out);
+                }
+                // Nothing is there, or nothing came within the read time-out.
                 Err(error)
                     if matches!(
                         error.kind(),
                         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
                     ) =>
                 {
-                    if self.listener.stop.load(Ordering::Acquire) {
-                        return;
-                    }
+                    exchanges.clients_read(Instant::now(), true);
+                    quiet = true;
                 }
                 // An ICMP error about an earlier answer, or a signal: neither concerns the next request.
                 Err(_) => {}
             }
+            if round.listener.stop.load(Ordering::Acquire) {
+                let stopped = stopped.get_or_insert_with(Instant::now);
+                if quiet && !waits || stopped.elapsed() >= FAREWELL {
+                    break;
+                }
+            }
+            round.tasks.run(RUN, &mut |task, answer| out.late(task, &answer));
+            exchanges.flush();
+            out.send(&mut batch, &socket);
         }
+        drop(round);
+        exchange::offer(None);
     }
 
     /// Waits for the first request, which stays in the socket; `false`: the listener stopped before it came. The wildcard has sockets that
@@ -91,18 +178,20 @@ impl Worker {
             }
         }
     }
+}
 
-    fn answer(
-        &self,
-        count: usize,
-        batch: &mut Batch,
-        query: &mut Query,
-        compressor: &mut Compressor,
-        responses: &mut Vec<u8>,
-    ) {
+/// What answering takes beside buffers.
+struct Round {
+    listener: Arc<ListenerState>,
+    shared: Arc<Shared>,
+    local: SocketAddr,
+    tasks: Tasks,
+}
+
+impl Round {
+    fn answer(&mut self, count: usize, batch: &mut Batch, query: &mut Query, out: &mut Out) {
         self.shared.requests.fetch_add(count as u64, Ordering::Relaxed);
         let server = self.listener.server.load();
-        query.received = Instant::now();
         for index in 0..count {
             let (request, peer, local) = batch.request(index);
             let Some(peer) = peer else { continue };
@@ -111,44 +200,17 @@ impl Worker {
                 Some(address) => SocketAddr::new(address, self.local.port()),
                 None => self.local,
             };
-            let start = responses.len();
-            match server.respond(request, query, compressor, responses) {
-                Response::Ready => batch.queue(index, start..responses.len()),
+            let start = out.responses.len();
+            match server.respond(request, query, &mut out.compressor, &mut out.responses) {
+                Response::Ready => batch.queue(index, start..out.responses.len()),
                 Response::Silence => {}
                 Response::Later(waiting) => {
                     if let Some(guard) = self.shared.limits.wait() {
-                        let socket = Arc::clone(&self.socket);
-                        self.shared.runtime.spawn(finish(
-                            waiting,
-                            guard,
-                            batch.return_path(index),
-                            socket,
-                        ));
+                        let task = Task { waiting, path: batch.return_path(index), _guard: guard };
+                        self.tasks.begin(task, &mut |task, answer| out.late(task, &answer));
                     }
                 }
             }
         }
     }
-}
-
-thread_local! {
-    /// What a runtime thread keeps for the answers it finishes.
-    static SCRATCH: RefCell<(Compressor, Vec<u8>)> = RefCell::default();
-}
-
-async fn finish(
-    waiting: Box<Waiting>,
-    guard: WaitingGuard,
-    path: ReturnPath,
-    socket: Arc<UdpSocket>,
-) {
-    let (query, answer) = waiting.answer().await;
-    SCRATCH.with_borrow_mut(|(compressor, response)| {
-        response.clear();
-        if encode(&query, &answer, compressor, response) {
-            // A send error is normal for UDP: the client asks again.
-            let _ = path.send(&socket, response);
-        }
-    });
-    drop(guard);
 }

@@ -45,7 +45,7 @@ impl ReturnPath {
         self.control_length = CONTROL;
     }
 
-    fn header(&mut self, iov: *mut libc::iovec) -> libc::msghdr {
+    pub(super) fn header(&mut self, iov: *mut libc::iovec) -> libc::msghdr {
         // SAFETY: all-zero is a valid msghdr (null pointers, zero lengths).
         let mut header: libc::msghdr = unsafe { zeroed() };
         header.msg_name = ptr::from_mut(&mut self.peer).cast();
@@ -185,6 +185,15 @@ impl Batch {
 
     /// Waits for at least one datagram and takes what is there. The socket's read time-out ends the wait with `WouldBlock`.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        self.receive_with(socket, libc::MSG_WAITFORONE)
+    }
+
+    /// Takes what is there without waiting.
+    pub fn receive_now(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        self.receive_with(socket, libc::MSG_DONTWAIT)
+    }
+
+    fn receive_with(&mut self, socket: &UdpSocket, flags: libc::c_int) -> io::Result<usize> {
         // The kernel has shortened the lengths of the headers that it used.
         let used = std::mem::take(&mut self.received);
         for (header, path) in self.headers.iter_mut().zip(self.paths.iter_mut()).take(used) {
@@ -199,7 +208,7 @@ impl Batch {
                 socket.as_raw_fd(),
                 self.headers.as_mut_ptr(),
                 BATCH as _,
-                libc::MSG_WAITFORONE as _,
+                flags as _,
                 ptr::null_mut(),
             )
         };

@@ -4,7 +4,11 @@
 //! project builds and its tests run, without the source address on wildcard sockets.
 
 #[cfg(target_os = "linux")]
+mod connected;
+#[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+pub use connected::{Inbox, send_connected, send_late};
 #[cfg(target_os = "linux")]
 pub use linux::{Batch, ReturnPath, want_local_address};
 
@@ -14,7 +18,7 @@ mod tests;
 #[cfg(not(target_os = "linux"))]
 mod portable;
 #[cfg(not(target_os = "linux"))]
-pub use portable::{Batch, ReturnPath, want_local_address};
+pub use portable::{Batch, Inbox, ReturnPath, send_connected, send_late, want_local_address};
 
 /// Most bytes of a request datagram. CoreDNS reads 512 (RFC 1035 section 4.2.1) and so do we: what is longer is cut, and
 /// answered with FORMERR.

@@ -43,6 +43,14 @@ impl Batch {
         Ok(1)
     }
 
+    /// Takes what is there without waiting.
+    pub fn receive_now(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        socket.set_nonblocking(true)?;
+        let received = self.receive(socket);
+        socket.set_nonblocking(false)?;
+        received
+    }
+
     /// The request and who sent it.
     pub fn request(&self, _index: usize) -> (&[u8], Option<SocketAddr>, Option<IpAddr>) {
         let peer = SocketAddr::new(self.peer.ip().to_canonical(), self.peer.port());
@@ -71,5 +79,60 @@ impl Batch {
 impl Default for Batch {
     fn default() -> Batch {
         Batch::new()
+    }
+}
+
+/// A buffer for one datagram of a connected socket.
+pub struct Inbox {
+    buffer: Box<[u8]>,
+    length: usize,
+}
+
+impl Inbox {
+    /// Datagrams taken at once.
+    pub const BATCH: usize = 1;
+
+    /// An empty buffer.
+    pub fn new() -> Inbox {
+        Inbox { buffer: vec![0; usize::from(u16::MAX)].into(), length: 0 }
+    }
+
+    /// Takes a datagram without waiting; the socket must not block.
+    pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        self.length = socket.recv(&mut self.buffer)?;
+        Ok(1)
+    }
+
+    /// The datagram.
+    pub fn datagram(&self, _index: usize) -> &[u8] {
+        &self.buffer[..self.length]
+    }
+}
+
+impl Default for Inbox {
+    fn default() -> Inbox {
+        Inbox::new()
+    }
+}
+
+/// Sends over a connected socket that does not block. Gives how many went out, and why the next one did not.
+pub fn send_connected<'a>(
+    socket: &UdpSocket,
+    datagrams: impl Iterator<Item = &'a [u8]>,
+) -> (usize, Option<io::Error>) {
+    let mut sent = 0;
+    for datagram in datagrams {
+        match socket.send(datagram) {
+            Ok(_) => sent += 1,
+            Err(error) => return (sent, Some(error)),
+        }
+    }
+    (sent, None)
+}
+
+/// Answers many requests of earlier batches. What the system does not take is lost, as any datagram may be.
+pub fn send_late(socket: &UdpSocket, answers: &mut [(ReturnPath, Range<usize>)], bytes: &[u8]) {
+    for (path, range) in answers {
+        let _ = path.send(socket, &bytes[range.clone()]);
     }
 }

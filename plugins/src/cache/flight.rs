@@ -6,33 +6,52 @@
 //! ```
 //!
 //! The leader's exchange is driven by the leader's own client, so that a miss spawns no task. When that client goes away, the
-//! leader's end of the channel is dropped, and whoever waited asks inward itself. A failure is shared like an answer: 10,000
+//! leader is dropped, and whoever waited asks inward itself. A failure is shared like an answer: 10,000
 //! questions to a dead upstream are one question to it.
 //!
 //! Only questions that come straight from a client join. One that a plugin asks while it answers another (depth above 0) might
 //! wait for its own outcome; leading is safe for it, because nobody whom the leader waits for waits for it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use periplus_core::query::Query;
 use periplus_core::reply::Answer;
-use tokio::sync::watch;
 
 use super::store::{OwnedQuestion, Precomputed, Question};
 
-/// More flights than this at once are not kept track of: each further miss asks for itself.
-const MOST_FLIGHTS: usize = 16 * 1024;
+/// More flights than this at once, in each of the parts, are not kept track of: each further miss asks for itself.
+const MOST_FLIGHTS: usize = 1024;
+/// Parts with a lock each. A lock is held for one look-up, so that workers seldom meet.
+const PARTS: usize = 16;
 
-/// The exchanges under way.
+/// The exchanges under way. Every miss adds one and takes it away again, which a map with locks does for less than one whose readers
+/// never wait.
 #[derive(Default)]
 pub(super) struct Flights {
-    map: papaya::HashMap<OwnedQuestion, Waiter, Precomputed>,
-    /// How many there are. Without any, a miss does not look further.
-    count: AtomicUsize,
+    parts: [Mutex<Part>; PARTS],
 }
 
-/// The leader's answer, before the client's own flags were applied; `None` until it is there.
+/// By the question's hash, which is keyed: two questions with the same one do not occur, and would only not wait for each other.
+type Part = HashMap<u64, Arc<Flight>, Precomputed>;
+
+struct Flight {
+    question: OwnedQuestion,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// The leader has shared its answer, or went away without one.
+    over: bool,
+    landing: Landing,
+    /// Who is to be woken then.
+    waiters: Vec<Waker>,
+}
+
+/// The leader's answer, before the client's own flags were applied; `None` when it went away without one.
 pub(super) type Landing = Option<Arc<Shared>>;
 
 /// What a leader shares.
@@ -43,42 +62,81 @@ pub(super) struct Shared {
 }
 
 /// Waits for a flight.
-#[derive(Clone)]
-pub(super) struct Waiter(watch::Receiver<Landing>);
+pub(super) struct Waiter {
+    flight: Arc<Flight>,
+    /// Its place among the waiters.
+    place: Option<usize>,
+}
 
 impl Waiter {
+    fn new(flight: &Arc<Flight>) -> Waiter {
+        Waiter { flight: Arc::clone(flight), place: None }
+    }
+
     /// The leader's answer; `None` when the leader went away without one.
     pub(super) async fn landing(mut self) -> Landing {
-        self.0.wait_for(Option::is_some).await.ok()?.clone()
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Landing> {
+        let mut progress = lock(&self.flight.progress);
+        if progress.over {
+            return Poll::Ready(progress.landing.clone());
+        }
+        match self.place {
+            Some(place) => progress.waiters[place].clone_from(cx.waker()),
+            None => {
+                self.place = Some(progress.waiters.len());
+                progress.waiters.push(cx.waker().clone());
+            }
+        }
+        Poll::Pending
     }
 }
 
 /// The one who asks for all. Dropping it lets the others ask for themselves.
 pub(super) struct Leader {
     flights: Arc<Flights>,
-    question: OwnedQuestion,
-    sender: watch::Sender<Landing>,
+    flight: Arc<Flight>,
     landed: bool,
 }
 
 impl Leader {
+    /// What it asks.
+    pub(super) fn question(&self) -> Question<'_> {
+        self.flight.question.borrow()
+    }
+
     /// Shares the answer, if anybody waits for it.
     pub(super) fn share(mut self, query: &Query, answer: &Answer) {
-        self.flights.end(&self.question);
         self.landed = true;
-        // Whoever joins after the count was read sees the sender go and asks for itself.
-        if self.sender.receiver_count() > 0 {
+        self.flights.end(&self.flight);
+        // Nobody finds the flight any more: whoever holds it besides us waits for it.
+        if Arc::strong_count(&self.flight) > 1 {
             let shared = Shared { answer: answer.clone(), limit: query.response_limit() };
-            let _ = self.sender.send(Some(Arc::new(shared)));
+            self.flight.end(Some(Arc::new(shared)));
         }
     }
 }
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        // After landing, the question may already have another flight.
         if !self.landed {
-            self.flights.end(&self.question);
+            self.flights.end(&self.flight);
+            self.flight.end(None);
+        }
+    }
+}
+
+impl Flight {
+    fn end(&self, landing: Landing) {
+        let mut progress = lock(&self.progress);
+        progress.over = true;
+        progress.landing = landing;
+        let waiters = std::mem::take(&mut progress.waiters);
+        drop(progress);
+        for waiter in waiters {
+            waiter.wake();
         }
     }
 }
@@ -86,32 +144,39 @@ impl Drop for Leader {
 impl Flights {
     /// The flight for a question, if there is one.
     pub(super) fn find(&self, question: Question<'_>) -> Option<Waiter> {
-        if self.count.load(Relaxed) == 0 {
-            return None;
-        }
-        self.map.pin().get(&question).cloned()
+        let part = self.part(question.hash());
+        let flight = part.get(&question.hash()).filter(|flight| flight.question.is(question))?;
+        Some(Waiter::new(flight))
     }
 
     /// Leads a new flight, or joins one that somebody else began in the meantime. `Err(None)`: there are too many.
     pub(super) fn lead(self: &Arc<Self>, question: Question<'_>) -> Result<Leader, Option<Waiter>> {
-        if self.count.load(Relaxed) >= MOST_FLIGHTS {
+        let mut part = self.part(question.hash());
+        if let Some(flight) = part.get(&question.hash()) {
+            return Err(flight.question.is(question).then(|| Waiter::new(flight)));
+        }
+        if part.len() >= MOST_FLIGHTS {
             return Err(None);
         }
-        let (sender, receiver) = watch::channel(None);
-        let question = question.to_owned();
-        let map = self.map.pin();
-        match map.try_insert(question.clone(), Waiter(receiver)) {
-            Ok(_) => {
-                self.count.fetch_add(1, Relaxed);
-                Ok(Leader { flights: Arc::clone(self), question, sender, landed: false })
-            }
-            Err(occupied) => Err(Some(occupied.current.clone())),
-        }
+        let flight = Arc::new(Flight { question: question.to_owned(), progress: Mutex::default() });
+        part.insert(question.hash(), Arc::clone(&flight));
+        drop(part);
+        Ok(Leader { flights: Arc::clone(self), flight, landed: false })
     }
 
-    fn end(&self, question: &OwnedQuestion) {
-        if self.map.pin().remove(question).is_some() {
-            self.count.fetch_sub(1, Relaxed);
-        }
+    fn end(&self, flight: &Flight) {
+        let hash = flight.question.hash();
+        let gone = self.part(hash).remove(&hash);
+        // Not freed under the lock.
+        drop(gone);
     }
+
+    fn part(&self, hash: u64) -> MutexGuard<'_, Part> {
+        // The map itself uses both ends of the hash.
+        lock(&self.parts[(hash >> 32) as usize % PARTS])
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

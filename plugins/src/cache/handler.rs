@@ -71,9 +71,10 @@ impl Plugin for Cache {
             return outcome;
         }
         let now = query.received;
+        let question = shared.store.question(query);
         let stale = {
             let view = shared.store.view();
-            match shared.find(&view, shared.store.question(query), now) {
+            match shared.find(&view, question, now) {
                 None => None,
                 Some((item, side)) => {
                     metrics.side(side).hits.add(1);
@@ -90,7 +91,7 @@ impl Plugin for Cache {
             Some(item) => shared.answer_stale(item, query, next, server),
             None => {
                 metrics.misses.add(1);
-                shared.miss(query, next, server, JOINS)
+                shared.miss(query, question, next, server, JOINS)
             }
         }
     }
@@ -131,20 +132,27 @@ impl Shared {
     }
 
     /// Asks inward, or waits with others for what they asked.
-    fn miss(self: &Arc<Self>, query: &Query, next: Next<'_>, server: usize, joins: u8) -> Outcome {
-        let question = self.store.question(query);
+    fn miss(
+        self: &Arc<Self>,
+        query: &Query,
+        question: Question<'_>,
+        next: Next<'_>,
+        server: usize,
+        joins: u8,
+    ) -> Outcome {
         // A HINFO question may be the probe of `loop`, which is found out by coming in again while its first copy still waits.
         let may_join = joins > 0 && query.depth == 0 && query.qtype != RecordType::HINFO;
         if may_join && let Some(waiter) = self.flights.find(question) {
             return self.join(waiter, query, next, server, joins - 1);
         }
-        match run_authenticated(query, next) {
+        // An upstream shall say whether its data is authenticated, whoever asks here (RFC 6840 section 5.7).
+        match next.authenticated().run(query) {
             Outcome::Now(mut answer) => {
-                self.absorb(query, &mut answer, query.received, server);
+                self.absorb(query, question, &mut answer, query.received, server);
                 hide_ad(query, &mut answer);
                 Outcome::Now(answer)
             }
-            Outcome::Later(future) => {
+            Outcome::Later(mut later) => {
                 let leader = match self.flights.lead(question) {
                     Ok(leader) => Some(leader),
                     Err(Some(waiter)) if may_join => {
@@ -152,16 +160,19 @@ impl Shared {
                     }
                     Err(_) => None,
                 };
-                let (shared, query) = (Arc::clone(self), query.clone());
-                Outcome::later(async move {
-                    let mut answer = future.await;
-                    shared.absorb(&query, &mut answer, (shared.clock)(), server);
+                let shared = Arc::clone(self);
+                later.then(query, move |query, answer| {
+                    let question = match &leader {
+                        Some(leader) => leader.question(),
+                        None => shared.store.question(query),
+                    };
+                    shared.absorb(query, question, answer, (shared.clock)(), server);
                     if let Some(leader) = leader {
-                        leader.share(&query, &answer);
+                        leader.share(query, answer);
                     }
-                    hide_ad(&query, &mut answer);
-                    answer
-                })
+                    hide_ad(query, answer);
+                });
+                Outcome::Later(later)
             }
         }
     }
@@ -184,7 +195,8 @@ impl Shared {
             if let Some(reply) = shared.fresh_reply(&query) {
                 return reply.into();
             }
-            shared.miss(&query, next.borrow(), server, joins).wait().await
+            let question = shared.store.question(&query);
+            shared.miss(&query, question, next.borrow(), server, joins).wait().await
         })
     }
 
@@ -214,24 +226,25 @@ impl Shared {
     fn absorb(
         &self,
         query: &Query,
+        question: Question<'_>,
         answer: &mut Answer,
         now: Instant,
         server: usize,
-    ) -> Option<Arc<Item>> {
-        let Answer::Reply(reply) = answer else { return None };
+    ) {
+        let Answer::Reply(reply) = answer else { return };
         if reply.live {
             normalise(reply, passing_ttl(&self.settings, query, reply));
-            return None;
+            return;
         }
         let verdict = judge(&self.settings, query, reply);
         normalise(reply, verdict.ttl);
-        self.keep(query, reply, &verdict, now, server, Origin::Client)
+        self.keep(question, reply, &verdict, now, server, Origin::Client);
     }
 
     /// Keeps a reply.
     pub(super) fn keep(
         &self,
-        query: &Query,
+        question: Question<'_>,
         reply: &Reply,
         verdict: &Verdict,
         now: Instant,
@@ -241,7 +254,6 @@ impl Shared {
         let metrics = self.metrics.at(server);
         if reply.live {
             // Only a refresh can bring this: the name was not live when its entry was made; now it has a better source.
-            let question = self.store.question(query);
             for side in Side::BOTH {
                 self.store.remove(question, side);
             }
@@ -252,7 +264,6 @@ impl Shared {
             metrics.drops.add(1);
             return None;
         }
-        let question = self.store.question(query);
         let mut item = Item::new(reply, verdict.ttl, verdict.answering, now);
         if self.settings.prefer_positive
             && side == Side::Success
@@ -267,6 +278,7 @@ impl Shared {
         };
         let evicted = self.store.insert(question, side, Arc::clone(&item), is_over);
         metrics.side(side).evictions.add(evicted);
+
         // A refreshed answer is the newest word on the question. CoreDNS leaves an older denial in front of an answer that was not
         // fetched for a refresh: there cannot be one, or it would have been given.
         let newest = match self.settings.prefer_positive {
@@ -290,16 +302,6 @@ pub(super) enum Origin {
     Client,
     /// The cache itself.
     Refresh,
-}
-
-/// Asks inward with AD set, so that an upstream says whether its data is authenticated, whoever asks here (RFC 6840 section 5.7).
-pub(super) fn run_authenticated(query: &Query, next: Next<'_>) -> Outcome {
-    if query.has(flags::AD) {
-        return next.run(query);
-    }
-    let mut query = query.clone();
-    query.flags |= flags::AD;
-    next.run(&query)
 }
 
 /// Takes AD out of an answer for a client that did not ask for it (RFC 6840 section 5.8).

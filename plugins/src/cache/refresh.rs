@@ -9,7 +9,7 @@ use periplus_core::query::{Query, Transport};
 use periplus_core::reply::{Answer, ExtendedError, Reply};
 
 use super::classify::judge;
-use super::handler::{Origin, Shared, hide_ad, normalise, run_authenticated};
+use super::handler::{Origin, Shared, hide_ad, normalise};
 use super::item::Item;
 use super::setup::StaleMode;
 
@@ -76,7 +76,7 @@ impl Shared {
         next: Next<'_>,
         server: usize,
     ) -> Outcome {
-        run_authenticated(query, next).and_then(self, query, move |shared, query, mut answer| {
+        next.authenticated().run(query).and_then(self, query, move |shared, query, mut answer| {
             match shared.accept(query, &mut answer, server, Accept::Refreshed) {
                 Accepted::No => shared.stale_reply(&item, query, server).into(),
                 Accepted::Kept(_) | Accepted::Passed => {
@@ -105,7 +105,7 @@ impl Shared {
             let exchange = tokio::spawn({
                 let (shared, query) = (Arc::clone(&shared), query.clone());
                 async move {
-                    let mut answer = run_authenticated(&query, next.borrow()).wait().await;
+                    let mut answer = next.borrow().authenticated().run(&query).wait().await;
                     let accepted = shared.accept(&query, &mut answer, server, Accept::Refreshed);
                     if !matches!(accepted, Accepted::No)
                         && let Some(ticket) = ticket
@@ -175,7 +175,8 @@ impl Shared {
             return Accepted::No;
         }
         normalise(reply, verdict.ttl);
-        let kept = self.keep(query, reply, &verdict, (self.clock)(), server, Origin::Refresh);
+        let question = self.store.question(query);
+        let kept = self.keep(question, reply, &verdict, (self.clock)(), server, Origin::Refresh);
         match kept {
             _ if !refreshes => Accepted::No,
             Some(item) => Accepted::Kept(item),

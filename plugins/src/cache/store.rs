@@ -93,7 +93,7 @@ impl Store {
         let mut hasher = self.seed.build_hasher();
         hasher.write(query.name().as_wire());
         hasher.write_u64(details.packed());
-        Question { hash: hasher.finish(), name: query.name(), details }
+        Question { hash: hasher.finish(), name: query.name(), owned: None, details }
     }
 
     /// A view to look into; it holds back the freeing of replaced entries, so it must be short-lived.
@@ -126,21 +126,19 @@ impl Store {
             Some(old) => old.slot,
             None => ring.free_slot(),
         };
-        let key = Key {
-            hash: key.hash(),
-            name: question.name.to_name(),
-            details: question.details,
-            side,
-        };
+        let key =
+            Key { hash: key.hash(), name: question.to_name(), details: question.details, side };
         let node =
             Arc::new(Node { key: key.clone(), slot, bytes, seen: AtomicBool::new(false), item });
         ring.put(&node);
         map.insert(key, node);
-        for _ in 0..SWEEP {
-            let Some(node) = ring.advance() else { continue };
-            if node.slot != slot && is_over(&node.item) {
-                map.remove(&node.key);
-                ring.give_up(&node);
+        if !ring.is_over_bounds() {
+            for _ in 0..SWEEP {
+                let Some(node) = ring.advance() else { continue };
+                if node.slot != slot && is_over(&node.item) {
+                    map.remove(&node.key);
+                    ring.give_up(&node);
+                }
             }
         }
         while ring.is_over_bounds() {
@@ -177,7 +175,7 @@ impl Store {
     }
 }
 
-/// Nodes that each insertion looks at beyond its own, to drop what is over.
+/// Nodes that each insertion looks at beyond its own, to drop what is over; a full store drops nodes in that order anyway.
 const SWEEP: usize = 2;
 /// Nodes that are looked at for one eviction: a store where all were asked for lately must not be walked to its end.
 const MOST_SECOND_CHANCES: usize = 64;
@@ -300,47 +298,49 @@ pub(super) struct Question<'a> {
     hash: u64,
     /// In lower case.
     name: NameRef<'a>,
+    /// The same, if somebody owns it already.
+    owned: Option<&'a Name>,
     details: Details,
 }
 
 impl Question<'_> {
     /// A copy that owns its name.
     pub(super) fn to_owned(self) -> OwnedQuestion {
-        OwnedQuestion { hash: self.hash, name: self.name.to_name(), details: self.details }
+        OwnedQuestion { hash: self.hash, name: self.to_name(), details: self.details }
     }
-}
 
-#[cfg(test)]
-impl Question<'_> {
-    /// Whether both are the same question.
-    pub(super) fn is(self, other: Question<'_>) -> bool {
-        self.equivalent(&other.to_owned())
+    fn to_name(self) -> Name {
+        self.owned.cloned().unwrap_or_else(|| self.name.to_name())
+    }
+
+    /// Its hash.
+    pub(super) fn hash(self) -> u64 {
+        self.hash
     }
 }
 
 /// A question that owns its name.
-#[derive(Clone, PartialEq, Eq)]
 pub(super) struct OwnedQuestion {
     hash: u64,
     name: Name,
     details: Details,
 }
 
-impl Hash for OwnedQuestion {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+impl OwnedQuestion {
+    /// Borrows it; a copy of that shares the name.
+    pub(super) fn borrow(&self) -> Question<'_> {
+        let OwnedQuestion { hash, ref name, details } = *self;
+        Question { hash, name: name.as_ref(), owned: Some(name), details }
     }
-}
 
-impl Hash for Question<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+    /// Whether both are the same question.
+    pub(super) fn is(&self, other: Question<'_>) -> bool {
+        self.hash == other.hash && self.details == other.details && self.name.as_ref() == other.name
     }
-}
 
-impl Equivalent<OwnedQuestion> for Question<'_> {
-    fn equivalent(&self, key: &OwnedQuestion) -> bool {
-        self.hash == key.hash && self.details == key.details && self.name == key.name.as_ref()
+    /// Its hash.
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
     }
 }
 

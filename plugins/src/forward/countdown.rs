@@ -5,18 +5,20 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A timer that is set anew for each step and never runs past the end of the whole.
-pub(super) struct Countdown<'a> {
-    sleep: Pin<&'a mut Sleep>,
+/// A timer that is set anew for each step and never runs past the end of the whole. Whoever keeps deadlines by other means only asks
+/// for them: then no timer is made.
+pub(super) struct Countdown {
+    sleep: Option<Pin<Box<Sleep>>>,
+    deadline: Instant,
     end: Instant,
 }
 
-impl<'a> Countdown<'a> {
-    /// `sleep` may have any deadline; it is set before it is used.
-    pub(super) fn new(sleep: Pin<&'a mut Sleep>, end: Instant) -> Countdown<'a> {
-        Countdown { sleep, end }
+impl Countdown {
+    /// All has to be over by `end`.
+    pub(super) fn new(end: Instant) -> Countdown {
+        Countdown { sleep: None, deadline: end, end }
     }
 
     /// Whether there is time left at `now`.
@@ -26,8 +28,20 @@ impl<'a> Countdown<'a> {
 
     /// The next waits may take until `limit` after `now` together.
     pub(super) fn allow(&mut self, now: Instant, limit: Duration) {
-        let deadline = self.end.min(now + limit);
-        self.sleep.as_mut().reset(deadline);
+        self.deadline = self.end.min(now + limit);
+        if let Some(sleep) = &mut self.sleep {
+            sleep.as_mut().reset(self.deadline);
+        }
+    }
+
+    /// Until when the next wait may take.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    fn sleep(&mut self) -> Pin<&mut Sleep> {
+        let deadline = self.deadline;
+        self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline))).as_mut()
     }
 
     /// The future's output, or `None` when the time is up first.
@@ -37,7 +51,7 @@ impl<'a> Countdown<'a> {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(Some(output));
             }
-            self.sleep.as_mut().poll(cx).map(|()| None)
+            self.sleep().poll(cx).map(|()| None)
         })
         .await
     }
@@ -45,6 +59,6 @@ impl<'a> Countdown<'a> {
     /// Waits, but not past the end of the whole.
     pub(super) async fn pause(&mut self, length: Duration) {
         self.allow(Instant::now(), length);
-        self.sleep.as_mut().await;
+        self.sleep().await;
     }
 }

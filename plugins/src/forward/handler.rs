@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use periplus_core::codes::Rcode;
-use periplus_core::plugin::{Next, Outcome, OwnedNext, Plugin};
+use periplus_core::plugin::{Later, Next, Outcome, OwnedNext, Plugin};
 use periplus_core::query::Query;
 use periplus_core::reply::{Answer, Failure};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::countdown::Countdown;
+use super::message::Asking;
 use super::settings::TOTAL;
 use super::stanza::{Stanza, Verdict};
 
@@ -25,9 +26,13 @@ impl Plugin for Forward {
         let Some(first) = stanza_for(&self.0, 0, query) else { return next.run(query) };
         let stanza = &self.0[first];
         let Some(permit) = Permit::of(stanza) else { return rejected(stanza).into() };
+        let stanzas = Arc::clone(&self.0);
+        let query = Arc::new(query.clone());
+        let asking = Asking { query: Arc::clone(&query), authenticated: next.is_authenticated() };
         let next = stanza.settings.hands_on().then(|| next.to_owned());
-        let (stanzas, query) = (Arc::clone(&self.0), query.clone());
-        Outcome::later(async move { forward(&stanzas, first, permit, &query, next).await })
+        Outcome::Later(Later::about(query, async move {
+            forward(&stanzas, first, permit, &asking, next).await
+        }))
     }
 }
 
@@ -40,18 +45,18 @@ async fn forward(
     stanzas: &[Arc<Stanza>],
     first: usize,
     permit: Permit,
-    query: &Query,
+    asking: &Asking,
     next: Option<OwnedNext>,
 ) -> Answer {
-    let end = Instant::now() + TOTAL;
-    let sleep = std::pin::pin!(sleep_until(end));
-    let mut countdown = Countdown::new(sleep, end);
+    let query = &*asking.query;
+    let mut now = Instant::now();
+    let mut countdown = Countdown::new(now + TOTAL);
     // As in CoreDNS, a question that is handed on counts for each stanza it has passed.
     let mut permits: smallvec::SmallVec<[Permit; 1]> = smallvec::smallvec![permit];
     let mut index = first;
     loop {
         let is_last = index + 1 == stanzas.len();
-        match stanzas[index].ask(query, &mut countdown, is_last).await {
+        match stanzas[index].ask(asking, now, &mut countdown, is_last).await {
             Verdict::Answer(answer) => return answer,
             Verdict::HandOn => {}
         }
@@ -60,10 +65,11 @@ async fn forward(
                 Some(permit) => {
                     permits.push(permit);
                     index = following;
+                    now = Instant::now();
                 }
                 None => return rejected(&stanzas[following]),
             },
-            (None, Some(next)) => return next.run(query).wait().await,
+            (None, Some(next)) => return Box::pin(next.run(query).wait()).await,
             (None, None) => return Failure::servfail(super::NAME, "no next plugin found").into(),
         }
     }

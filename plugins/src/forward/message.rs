@@ -1,11 +1,33 @@
 //! The bytes that go to an upstream, and how its answer is told from everything else that arrives.
 
+use std::sync::Arc;
+
 use periplus_core::codes::{Rcode, flags};
 use periplus_core::decode::{DecodeError, Response, decode, message_id};
 use periplus_core::query::{HEADER, Query};
 use periplus_core::random;
 use periplus_core::reply::Reply;
 use periplus_core::request::encode_request;
+
+/// What is asked on behalf of a client.
+pub(super) struct Asking {
+    /// The client's question.
+    pub(super) query: Arc<Query>,
+    /// AD is set whatever the query says.
+    pub(super) authenticated: bool,
+}
+
+impl Asking {
+    /// The request of one attempt. Each has an id of its own, so that an answer to an earlier one cannot count.
+    pub(super) fn request(&self) -> Request {
+        let mut request = Request::new(&self.query);
+        if self.authenticated {
+            // The second byte of the flags.
+            request.framed[5] |= flags::AD as u8;
+        }
+        request
+    }
+}
 
 /// A request message, ready for both transports.
 pub(super) struct Request {
@@ -29,11 +51,6 @@ impl Request {
     /// The message id.
     pub(super) fn id(&self) -> u16 {
         u16::from_be_bytes([self.framed[2], self.framed[3]])
-    }
-
-    /// Chooses another id. Each attempt has its own, so that an answer to an earlier one cannot count.
-    pub(super) fn renew_id(&mut self) {
-        self.framed[2..4].copy_from_slice(&random::message_id().to_be_bytes());
     }
 
     /// The message for UDP.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use periplus_core::codes::{Rcode, flags};
-use periplus_core::query::{Query, Transport};
+use periplus_core::query::Transport;
 use periplus_core::reply::{Answer, ExtendedError, Failure, Reply};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::countdown::Countdown;
 use super::error::ExchangeError;
 use super::health::start_probing;
-use super::message::{Request, read_answer};
+use super::message::Asking;
 use super::metrics::ForwardMetrics;
 use super::settings::{ATTEMPTS_PER_UPSTREAM, Protocol, Settings};
 use super::upstream::{Over, Upstream};
@@ -70,11 +70,12 @@ impl Stanza {
     /// Asks upstreams until one has an answer. `is_last`: no stanza follows to hand the question on to.
     pub(super) async fn ask(
         &self,
-        query: &Query,
-        countdown: &mut Countdown<'_>,
+        asking: &Asking,
+        now: Instant,
+        countdown: &mut Countdown,
         is_last: bool,
     ) -> Verdict {
-        match self.obtain(query, countdown).await {
+        match self.obtain(asking, now, countdown).await {
             Ok(reply) if !is_last && self.is_handed_on(&reply) => Verdict::HandOn,
             Ok(reply) => Verdict::Answer(reply.into()),
             Err(error) => Verdict::Answer(failure(error).into()),
@@ -89,21 +90,22 @@ impl Stanza {
     /// The reply of the first upstream that has one; the error is that of the last attempt, if there was one.
     async fn obtain(
         &self,
-        query: &Query,
-        countdown: &mut Countdown<'_>,
+        asking: &Asking,
+        mut now: Instant,
+        countdown: &mut Countdown,
     ) -> Result<Reply, Option<ExchangeError>> {
         let settings = &*self.settings;
         let upstreams = self.upstreams.load_full();
         let count = upstreams.len();
         let order = settings.policy.order(count, |index| upstreams[index].health.is_suspect());
         let most_attempts = settings.max_attempts.unwrap_or(ATTEMPTS_PER_UPSTREAM * count as u32);
-        let mut request = Request::new(query);
         let mut pause = FIRST_PAUSE;
         let (mut attempts, mut rejected, mut down, mut at) = (0, 0, 0, 0);
-        let mut last = None;
+        // In a box because it seldom is any: the future is as large as what it may hold.
+        let mut last: Option<Box<Result<Reply, ExchangeError>>> = None;
 
         while count > 0
-            && countdown.is_running(Instant::now())
+            && countdown.is_running(now)
             && (most_attempts == 0 || attempts < most_attempts)
         {
             if at == count {
@@ -112,6 +114,7 @@ impl Stanza {
                     // Refusals come back at once; without a pause this would be a busy loop.
                     countdown.pause(pause).await;
                     pause *= 2;
+                    now = Instant::now();
                 }
             }
             let mut upstream = &upstreams[usize::from(order[at])];
@@ -128,16 +131,13 @@ impl Stanza {
                 // All are down: probing itself may be what is broken.
                 upstream = &upstreams[fastrand::usize(..count)];
             }
-            if attempts > 0 || rejected > 0 {
-                request.renew_id();
-            }
-            match ask_upstream(upstream, query, &request, countdown).await {
+            match ask_upstream(upstream, asking, now, countdown).await {
                 Ok(reply) => {
                     rejected += usize::from(settings.failover.contains(&reply.rcode));
                     if !settings.failover.contains(&reply.rcode) || rejected >= count {
                         return Ok(reply);
                     }
-                    last = Some(Ok(reply));
+                    last = Some(Box::new(Ok(reply)));
                 }
                 Err(error) => {
                     if settings.max_fails != 0 && error.blames_upstream() {
@@ -145,20 +145,17 @@ impl Stanza {
                     }
                     attempts += 1;
                     // A reply that asked for failover is better than none.
-                    if !matches!(last, Some(Ok(_))) {
-                        last = Some(Err(error));
+                    if !matches!(last.as_deref(), Some(Ok(_))) {
+                        last = Some(Box::new(Err(error)));
                     }
                     if down >= count {
                         break;
                     }
                 }
             }
+            now = Instant::now();
         }
-        match last {
-            Some(Ok(reply)) => Ok(reply),
-            Some(Err(error)) => Err(Some(error)),
-            None => Err(None),
-        }
+        last.map_or(Err(None), |last| last.map_err(Some))
     }
 
     /// Closes idle connections that may not be used any more.
@@ -178,35 +175,33 @@ impl Drop for Stanza {
 /// One attempt, which with `prefer_udp` may be two exchanges.
 async fn ask_upstream(
     upstream: &Upstream,
-    query: &Query,
-    request: &Request,
-    countdown: &mut Countdown<'_>,
+    asking: &Asking,
+    now: Instant,
+    countdown: &mut Countdown,
 ) -> Result<Reply, ExchangeError> {
     let (over, retry_truncated) = match upstream.settings.protocol {
         Protocol::Tcp => (Over::Tcp, false),
         Protocol::UdpFirst => (Over::Udp, true),
-        Protocol::AsAsked if query.transport == Transport::Udp => (Over::Udp, false),
+        Protocol::AsAsked if asking.query.transport == Transport::Udp => (Over::Udp, false),
         Protocol::AsAsked => (Over::Tcp, false),
     };
-    let reply = timed(upstream, query, request, over, countdown).await?;
+    let reply = timed(upstream, asking, over, now, countdown).await?;
     if retry_truncated && reply.has(flags::TC) {
-        return timed(upstream, query, request, Over::Tcp, countdown).await;
+        let now = Instant::now();
+        return Box::pin(timed(upstream, asking, Over::Tcp, now, countdown)).await;
     }
     Ok(reply)
 }
 
 async fn timed(
     upstream: &Upstream,
-    query: &Query,
-    request: &Request,
+    asking: &Asking,
     over: Over,
-    countdown: &mut Countdown<'_>,
+    now: Instant,
+    countdown: &mut Countdown,
 ) -> Result<Reply, ExchangeError> {
-    let (start, id) = (Instant::now(), request.id());
-    let reply = upstream
-        .exchange(request, over, countdown, |message| read_answer(message, query, id))
-        .await?;
-    upstream.metrics.observe(reply.rcode, start.elapsed().as_secs_f64());
+    let reply = upstream.exchange(asking, over, now, countdown).await?;
+    upstream.metrics.observe(reply.rcode, now.elapsed().as_secs_f64());
     Ok(reply)
 }
 

@@ -4,13 +4,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use periplus_core::exchange::{Endpoint, Exchange, Fault, FaultKind};
 use periplus_core::metrics::Registry;
+use periplus_core::reply::Reply;
 use tokio::time::Instant;
 
 use super::countdown::Countdown;
 use super::error::{Cause, ExchangeError, Step};
 use super::health::Health;
-use super::message::Request;
+use super::message::{Asking, Request, read_answer};
 use super::metrics::UpstreamMetrics;
 use super::pool::{Limits, Made, Pool};
 use super::settings::{LEAST_DIAL, Settings};
@@ -27,6 +29,8 @@ pub(super) struct Upstream {
     pub(super) metrics: UpstreamMetrics,
     /// The stanza it belongs to.
     pub(super) settings: Arc<Settings>,
+    endpoint: Arc<Endpoint>,
+    /// For exchanges on threads that drive none themselves.
     udp: Pool<UdpConnection>,
     tcp: Pool<TcpConnection>,
 }
@@ -52,8 +56,16 @@ impl Upstream {
             max_age: settings.max_age,
             max_idle: settings.max_idle,
         };
+        let endpoint = Endpoint {
+            remote: address,
+            source: settings.source,
+            expire: limits.expire,
+            max_age: limits.max_age,
+            max_idle: limits.max_idle,
+        };
         Upstream {
             address,
+            endpoint: Arc::new(endpoint),
             health: Health::default(),
             metrics: UpstreamMetrics::new(Arc::clone(registry), address.to_string()),
             settings,
@@ -62,29 +74,54 @@ impl Upstream {
         }
     }
 
-    /// Sends the request and waits for the message that `accept` takes.
-    pub(super) async fn exchange<T>(
+    /// Asks at `now` and waits for the answer.
+    pub(super) async fn exchange(
         &self,
-        request: &Request,
+        asking: &Asking,
         over: Over,
-        countdown: &mut Countdown<'_>,
-        accept: impl FnMut(&[u8]) -> Option<T>,
-    ) -> Result<T, ExchangeError> {
+        now: Instant,
+        countdown: &mut Countdown,
+    ) -> Result<Reply, ExchangeError> {
+        if over == Over::Udp {
+            countdown.allow(now, self.settings.read_timeout);
+            let deadline = countdown.deadline().into_std();
+            if let Some((id, started)) = self.start_here(asking, deadline) {
+                let exchange = started.map_err(|fault| self.faulty(fault))?;
+                let accept = |message: &[u8]| read_answer(message, &asking.query, id);
+                return exchange.receive(accept).await.map_err(|fault| self.faulty(fault));
+            }
+        }
+        // These futures are large, and waiting on this thread is what happens most.
         match over {
-            Over::Udp => self.over_udp(request, countdown, accept).await,
-            Over::Tcp => self.over_tcp(request, countdown, accept).await,
+            Over::Udp => Box::pin(self.over_udp(asking, now, countdown)).await,
+            Over::Tcp => Box::pin(self.over_tcp(asking, countdown)).await,
         }
     }
 
-    async fn over_udp<T>(
+    /// Asks over UDP if this thread drives exchanges. Gives the id.
+    fn start_here(
         &self,
-        request: &Request,
-        countdown: &mut Countdown<'_>,
-        accept: impl FnMut(&[u8]) -> Option<T>,
-    ) -> Result<T, ExchangeError> {
-        let now = Instant::now();
-        let mut made = self.sent_over_udp(request, now)?;
-        countdown.allow(now, self.settings.read_timeout);
+        asking: &Asking,
+        deadline: std::time::Instant,
+    ) -> Option<(u16, Result<Exchange, Fault>)> {
+        let request = asking.request();
+        let started = Exchange::start(&self.endpoint, request.datagram(), deadline)?;
+        if let Ok(exchange) = &started {
+            let pool = &self.metrics.udp;
+            if exchange.reused { &pool.hits } else { &pool.misses }.add(1);
+        }
+        Some((request.id(), started))
+    }
+
+    async fn over_udp(
+        &self,
+        asking: &Asking,
+        now: Instant,
+        countdown: &mut Countdown,
+    ) -> Result<Reply, ExchangeError> {
+        let request = asking.request();
+        let accept = |message: &[u8]| read_answer(message, &asking.query, request.id());
+        let mut made = self.sent_over_udp(&request, now)?;
         let received = countdown.limit(made.connection.receive(accept)).await;
         match received.unwrap_or(Err(Cause::Timeout)) {
             Ok(response) => {
@@ -95,6 +132,18 @@ impl Upstream {
             }
             Err(cause) => Err(self.failed("udp", made.connection.local(), Step::Read, cause)),
         }
+    }
+
+    fn faulty(&self, Fault { kind, local }: Fault) -> ExchangeError {
+        let (step, cause) = match kind {
+            FaultKind::Open(error) => (Step::Open, Cause::Io(error)),
+            FaultKind::Connect(error) => (Step::Dial, Cause::Io(error)),
+            FaultKind::Send(error) => (Step::Write, Cause::Io(error)),
+            FaultKind::Receive(error) => (Step::Read, Cause::Io(error)),
+            FaultKind::TimedOut | FaultKind::Moved => (Step::Read, Cause::Timeout),
+            FaultKind::ManyWrongAnswers => (Step::Read, Cause::ManyWrongAnswers),
+        };
+        self.failed("udp", local, step, cause)
     }
 
     fn sent_over_udp(
@@ -115,12 +164,13 @@ impl Upstream {
         Ok(Made { connection, at: now.into_std() })
     }
 
-    async fn over_tcp<T>(
+    async fn over_tcp(
         &self,
-        request: &Request,
-        countdown: &mut Countdown<'_>,
-        mut accept: impl FnMut(&[u8]) -> Option<T>,
-    ) -> Result<T, ExchangeError> {
+        asking: &Asking,
+        countdown: &mut Countdown,
+    ) -> Result<Reply, ExchangeError> {
+        let request = asking.request();
+        let mut accept = |message: &[u8]| read_answer(message, &asking.query, request.id());
         let mut may_be_stale = true;
         loop {
             let (mut made, reused) = self.connected(countdown, may_be_stale).await?;
@@ -142,7 +192,7 @@ impl Upstream {
 
     async fn connected(
         &self,
-        countdown: &mut Countdown<'_>,
+        countdown: &mut Countdown,
         may_be_stale: bool,
     ) -> Result<(Made<TcpConnection>, bool), ExchangeError> {
         let now = Instant::now();

@@ -39,8 +39,8 @@ pub(super) struct ListScanner {
     /// Open brackets.
     depth: u32,
     string: InString,
-    /// Where the last string directly in the outer object begins and ends: a key, if a colon follows.
-    word: (usize, usize),
+    /// Where a string directly in the outer object begins and ends that may yet be a key: if a colon follows.
+    word: Option<(usize, usize)>,
     section: Section,
     /// Where the piece that is open began.
     piece: Option<usize>,
@@ -89,7 +89,9 @@ impl ListScanner {
                 InString::Yes => match byte {
                     b'"' => {
                         self.string = InString::No;
-                        self.word.1 = at;
+                        if let Some((_, end)) = &mut self.word {
+                            *end = at;
+                        }
                     }
                     b'\\' => self.string = InString::Escaped,
                     _ => self.skip_text(),
@@ -99,14 +101,15 @@ impl ListScanner {
                     b'"' => {
                         self.string = InString::Yes;
                         if self.depth == 1 {
-                            self.word = (at + 1, at + 1);
+                            self.word = Some((at + 1, at + 1));
                         }
                         if self.depth == 0 {
                             return Err(ScanError::NotAList.into());
                         }
                     }
                     b':' if self.depth == 1 => {
-                        self.section = match self.buffer.get(self.word.0..self.word.1) {
+                        let (start, end) = self.word.take().unwrap_or_default();
+                        self.section = match self.buffer.get(start..end) {
                             Some(b"metadata") => Section::Metadata,
                             Some(b"items") => Section::Items,
                             _ => Section::Other,
@@ -148,6 +151,8 @@ impl ListScanner {
         if begins {
             self.piece = Some(at);
         }
+        // What a bracket follows is no key.
+        self.word = None;
         self.depth += 1;
         Ok(())
     }
@@ -175,11 +180,11 @@ impl ListScanner {
 
     fn forget_what_is_used<E: From<ScanError>>(&mut self) -> Result<(), E> {
         // A key may still be waiting for its colon.
-        let word = if self.depth == 1 { self.word.0 } else { self.position };
+        let word = self.word.map_or(self.position, |(start, _)| start);
         let used = self.piece.unwrap_or(self.position).min(word);
         self.buffer.drain(..used);
         self.position -= used;
-        self.word = (self.word.0.saturating_sub(used), self.word.1.saturating_sub(used));
+        self.word = self.word.map(|(start, end)| (start - used, end - used));
         self.piece = self.piece.map(|start| start - used);
         if self.buffer.len() > MAX_PIECE { Err(ScanError::TooLarge.into()) } else { Ok(()) }
     }
