@@ -193,66 +193,119 @@ fn without_packet_information_requests_have_no_local_address_and_are_answered() 
     }
 }
 
+/// Two sockets connected to each other; the first one does not block.
+fn connected() -> (UdpSocket, UdpSocket) {
+    let one = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+    one.connect(other.local_addr().unwrap()).unwrap();
+    other.connect(one.local_addr().unwrap()).unwrap();
+    one.set_nonblocking(true).unwrap();
+    other.set_read_timeout(Some(PATIENCE)).unwrap();
+    (one, other)
+}
+
 #[test]
-fn connected_sockets_carry_datagrams_of_all_sizes_in_batches() {
-    for way in ways() {
-        let (server, client) = sockets(way);
-        let mut inbox = Inbox::new();
-        for size in [1, 2, Inbox::BATCH - 1, Inbox::BATCH, Inbox::BATCH + 1, BATCH] {
-            let datagrams: Vec<Vec<u8>> =
-                (0..size).map(|one| datagram(SIZES[(one + size) % SIZES.len()], one)).collect();
-            // Small ones by the dozen, so that the socket's buffer has room for all.
-            let (sent, error) = send_connected(&client, datagrams.iter().map(Vec::as_slice));
-            assert!(error.is_none(), "{error:?}");
-            assert_eq!(sent, size);
-            let mut taken = 0;
-            while taken < size {
-                let count = inbox.receive(&server).unwrap();
-                for index in 0..count {
-                    assert_eq!(inbox.datagram(index), datagrams[taken + index]);
-                }
-                taken += count;
+fn a_connected_socket_sends_and_receives_batches_of_all_sizes() {
+    let (one, other) = connected();
+    let mut inbox = Inbox::default();
+    assert_eq!(inbox.receive(&one).unwrap_err().kind(), ErrorKind::WouldBlock);
+    for size in 1..=BATCH + 3 {
+        let datagrams: Vec<Vec<u8>> = (0..size)
+            .map(|number| datagram(SIZES[(number + size) % SIZES.len()].max(1), number))
+            .collect();
+        let mut sent = 0;
+        while sent < size {
+            let rest = datagrams[sent..].iter().map(Vec::as_slice);
+            let (count, error) = send_connected(&one, rest);
+            assert!((1..=size).contains(&count) && error.is_none(), "{count} {error:?}");
+            sent += count;
+        }
+        for expected in &datagrams {
+            let mut received = vec![0; 10_000];
+            let length = other.recv(&mut received).unwrap();
+            assert_eq!(received[..length], **expected);
+            other.send(&received[..length]).unwrap();
+        }
+        let mut taken = 0;
+        while taken < size {
+            let count = inbox.receive(&one).unwrap();
+            assert!((1..=Inbox::BATCH).contains(&count), "{count}");
+            for index in 0..count {
+                assert_eq!(inbox.datagram(index), datagrams[taken + index]);
             }
-            assert_eq!(inbox.receive(&server).unwrap_err().kind(), ErrorKind::WouldBlock);
+            taken += count;
         }
     }
 }
 
 #[test]
-fn the_largest_datagram_fits_and_a_larger_one_stops_what_comes_after_it() {
-    for way in ways() {
-        let (server, client) = sockets(way);
-        let most = datagram(65_507, 1);
-        let too_long = vec![0; 70_000];
-        let (sent, error) = send_connected(&client, [&most[..], &too_long, &most].into_iter());
-        assert_eq!(sent, 1);
-        assert!(error.is_some());
-        let mut inbox = Inbox::default();
-        assert_eq!(inbox.receive(&server).unwrap(), 1);
-        assert!(inbox.datagram(0) == most);
-        assert_eq!(send_connected(&client, std::iter::empty()).0, 0);
+fn the_largest_datagram_is_received_whole() {
+    let (one, other) = connected();
+    let largest = datagram(65_507, 1);
+    other.send(&largest).unwrap();
+    let mut inbox = Inbox::new();
+    assert_eq!(inbox.receive(&one).unwrap(), 1);
+    assert!(inbox.datagram(0) == largest);
+}
+
+#[test]
+fn what_the_system_does_not_send_is_told_and_what_came_before_is_sent() {
+    let (one, other) = connected();
+    let too_long = vec![0; 70_000];
+    let datagrams = [&b"first"[..], &too_long, b"third"];
+    let mut sent = 0;
+    let mut errors = 0;
+    while sent < datagrams.len() {
+        let (count, error) = send_connected(&one, datagrams[sent..].iter().copied());
+        sent += count + usize::from(error.is_some());
+        errors += usize::from(error.is_some());
+    }
+    assert_eq!(errors, 1);
+    for expected in [&b"first"[..], b"third"] {
+        let mut received = [0; 64];
+        let length = other.recv(&mut received).unwrap();
+        assert_eq!(&received[..length], expected);
     }
 }
 
 #[test]
-fn late_answers_go_out_together_and_one_that_cannot_harms_no_other() {
+fn late_answers_of_several_batches_go_out_together() {
     for way in ways() {
         let (server, client) = sockets(way);
-        let mut batch = Batch::new();
-        let mut answers: Vec<(ReturnPath, _)> = Vec::new();
-        let size = 2 * BATCH + 5;
-        for number in 0..size {
-            client.send(&datagram(30, number)).unwrap();
-            assert_eq!(batch.receive(&server).unwrap(), 1);
-            // The fourth is longer than a datagram can be.
-            let range = if number == 3 { 0..90_000 } else { 0..number };
-            answers.push((batch.return_path(0), range));
+        for count in [0, 1, BATCH, 2 * BATCH + 5] {
+            let mut answers = Vec::new();
+            let mut bytes = Vec::new();
+            for number in 0..count {
+                client.send(&datagram(20, number)).unwrap();
+                let mut batch = Batch::new();
+                assert_eq!(batch.receive(&server).unwrap(), 1);
+                let start = bytes.len();
+                bytes.extend_from_slice(batch.request(0).0);
+                answers.push((batch.return_path(0), start..bytes.len()));
+            }
+            if count > 2 {
+                // The second one is longer than a datagram can be: only that one is lost.
+                bytes.resize(100_000, 0);
+                answers[1].1 = 0..100_000;
+            }
+            send_late(&server, &mut answers, &bytes);
+            for number in (0..count).filter(|number| count <= 2 || *number != 1) {
+                let mut response = [0; 64];
+                let length = client.recv(&mut response).unwrap();
+                assert_eq!(response[..length], datagram(20, number));
+            }
         }
-        let bytes = vec![7; 90_000];
-        send_late(&server, &mut answers, &bytes);
-        for length in (0..size).filter(|length| *length != 3) {
-            assert_eq!(client.recv(&mut [0; 256]).unwrap(), length);
-        }
-        send_late(&server, &mut [], &bytes);
     }
+}
+
+#[test]
+fn taking_what_is_there_does_not_wait() {
+    let (server, client) = sockets(ways()[0]);
+    let mut batch = Batch::new();
+    let begun = std::time::Instant::now();
+    assert_eq!(batch.receive_now(&server).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert!(begun.elapsed() < PATIENCE);
+    client.send(b"hello").unwrap();
+    assert_eq!(batch.receive_now(&server).unwrap(), 1);
+    assert_eq!(batch.request(0).0, b"hello");
 }

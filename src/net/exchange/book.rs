@@ -10,8 +10,7 @@
 //! carries no further one.
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, UdpSocket};
-use std::ops::Range;
+use std::net::UdpSocket;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -20,14 +19,12 @@ use periplus_core::exchange::{Endpoint, Fault, FaultKind, Ticket};
 use periplus_core::query::HEADER;
 use periplus_core::random;
 use slab::Slab;
-use socket2::{Domain, Protocol, Socket, Type};
 
+use super::carrier::{Arrived, Carrier, MOST_USES, connected};
 use crate::sys::{BATCH, Inbox, send_connected};
 
 /// Sockets kept for one server by one worker.
 const MOST_SOCKETS: usize = 16;
-/// Questions that a socket carries in its life.
-const MOST_USES: u16 = 100;
 /// Datagrams that no question waited for before all questions of a socket are given up. There are more late answers than this only if
 /// somebody guesses: a socket has no more questions to be late for.
 const MOST_FOREIGN: u16 = 100;
@@ -35,8 +32,6 @@ const MOST_FOREIGN: u16 = 100;
 const GRAIN: Duration = Duration::from_millis(5);
 /// How long a failed exchange is kept for who asked.
 const FORGET: Duration = Duration::from_secs(10);
-/// Bytes that a slot keeps for the next answer.
-const KEPT: usize = 512;
 
 /// All sockets and exchanges of a worker.
 #[derive(Default)]
@@ -60,22 +55,6 @@ struct Pool {
     current: Option<usize>,
 }
 
-struct Carrier {
-    socket: UdpSocket,
-    /// Which server's.
-    endpoint: Weak<Endpoint>,
-    /// Questions that were sent.
-    carried: Vec<(u16, u32)>,
-    /// Questions that are to be sent with the batch.
-    queued: Vec<(u16, u32, Range<usize>)>,
-    uses: u16,
-    foreign: u16,
-    /// Carries no further question.
-    retired: bool,
-    made: Instant,
-    used: Instant,
-}
-
 #[derive(Default)]
 struct Slot {
     generation: u32,
@@ -88,28 +67,6 @@ struct Entry {
     deadline: Instant,
     waker: Option<Waker>,
     fault: Option<Fault>,
-}
-
-/// Datagrams, each with its length before it.
-#[derive(Default)]
-pub(super) struct Arrived(Vec<u8>);
-
-impl Arrived {
-    fn push(&mut self, datagram: &[u8]) {
-        self.0.extend_from_slice(&(datagram.len() as u32).to_ne_bytes());
-        self.0.extend_from_slice(datagram);
-    }
-
-    /// In the order in which they came.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = self.0.as_slice();
-        std::iter::from_fn(move || {
-            let (length, tail) = rest.split_first_chunk()?;
-            let (datagram, tail) = tail.split_at_checked(u32::from_ne_bytes(*length) as usize)?;
-            rest = tail;
-            Some(datagram)
-        })
-    }
 }
 
 impl Book {
@@ -190,17 +147,7 @@ impl Book {
         let entry = self.carriers.vacant_entry();
         let number = entry.key();
         watch(&socket, number).map_err(FaultKind::Open)?;
-        entry.insert(Carrier {
-            socket,
-            endpoint: Arc::downgrade(endpoint),
-            carried: Vec::new(),
-            queued: Vec::new(),
-            uses: 0,
-            foreign: 0,
-            retired: false,
-            made: now,
-            used: now,
-        });
+        entry.insert(Carrier::new(socket, Arc::downgrade(endpoint), now));
         let pool = &mut self.pools[pool];
         pool.sockets.push(number);
         pool.current = Some(number);
@@ -255,7 +202,7 @@ impl Book {
                     complaint = None;
                     at += 1;
                 }
-                Some(error) if complaint.is_none() && sent == 0 => complaint = Some(error),
+                Some(error) if complaint.is_none() => complaint = Some(error),
                 Some(error) => {
                     let (_, slot, _) = carrier.queued[at];
                     self.fail(slot, FaultKind::Send(error));
@@ -431,8 +378,7 @@ impl Book {
 
     /// Gives the buffer back and counts what was refused.
     pub(super) fn give_back(&mut self, ticket: Ticket, mut arrived: Arrived, refused: u16) {
-        arrived.0.clear();
-        arrived.0.shrink_to(KEPT);
+        arrived.clear();
         let slot = &mut self.slots[ticket.slot as usize];
         slot.arrived = arrived;
         let waits = slot.exchange.as_ref().filter(|entry| entry.fault.is_none() && refused > 0);
@@ -488,7 +434,7 @@ impl Book {
         let slot = &mut self.slots[index as usize];
         slot.exchange = None;
         slot.generation = slot.generation.wrapping_add(1);
-        slot.arrived.0.clear();
+        slot.arrived.clear();
         self.free.push(index);
     }
 
@@ -513,35 +459,4 @@ impl Book {
         carrier.queued.retain(|(_, one, _)| *one != slot);
         self.close_if_done(number);
     }
-}
-
-impl Carrier {
-    /// Whether it can carry one more question, under this id.
-    fn takes(&self, id: u16) -> bool {
-        !self.retired
-            && self.uses < MOST_USES
-            && self.carried.iter().all(|(carried, _)| *carried != id)
-            && self.queued.iter().all(|(queued, ..)| *queued != id)
-    }
-
-    /// Whether the server's settings let it be used.
-    fn is_fresh(&self, endpoint: &Endpoint, now: Instant) -> bool {
-        let age = |since: Instant| now.saturating_duration_since(since);
-        age(self.used) <= endpoint.expire
-            && endpoint.max_age.is_none_or(|most| age(self.made) <= most)
-    }
-}
-
-/// A socket that only the server's datagrams reach, at a free port that the system chose at random.
-fn connected(endpoint: &Endpoint) -> Result<UdpSocket, Fault> {
-    let Endpoint { remote, source, .. } = *endpoint;
-    let kind = Type::DGRAM;
-    let socket = Socket::new(Domain::for_address(remote), kind, Some(Protocol::UDP))
-        .map_err(FaultKind::Open)?;
-    socket.set_nonblocking(true).map_err(FaultKind::Open)?;
-    if let Some(source) = source {
-        socket.bind(&SocketAddr::new(source, 0).into()).map_err(FaultKind::Open)?;
-    }
-    socket.connect(&remote.into()).map_err(FaultKind::Connect)?;
-    Ok(socket.into())
 }

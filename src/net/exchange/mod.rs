@@ -10,6 +10,7 @@
 //! has arrived meanwhile is read and thrown away: an answer sent before its question is a guess.
 
 mod book;
+mod carrier;
 #[cfg(test)]
 mod tests;
 
