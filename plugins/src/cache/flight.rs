@@ -14,6 +14,7 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -31,11 +32,18 @@ const PARTS: usize = 16;
 /// never wait.
 #[derive(Default)]
 pub(super) struct Flights {
-    parts: [Mutex<Part>; PARTS],
+    parts: [Part; PARTS],
+}
+
+#[derive(Default)]
+struct Part {
+    /// How many there are, for those who only want to know that there is none: the cluster's own answers take no lock.
+    count: AtomicUsize,
+    flights: Mutex<PartFlights>,
 }
 
 /// By the question's hash, which is keyed: two questions with the same one do not occur, and would only not wait for each other.
-type Part = HashMap<u64, Arc<Flight>, Precomputed>;
+type PartFlights = HashMap<u64, Arc<Flight>, Precomputed>;
 
 struct Flight {
     question: OwnedQuestion,
@@ -145,35 +153,46 @@ impl Flights {
     /// The flight for a question, if there is one.
     pub(super) fn find(&self, question: Question<'_>) -> Option<Waiter> {
         let part = self.part(question.hash());
-        let flight = part.get(&question.hash()).filter(|flight| flight.question.is(question))?;
+        // Who misses a flight that begins just now finds it when trying to lead one.
+        if part.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let flights = lock(&part.flights);
+        let flight = flights.get(&question.hash()).filter(|flight| flight.question.is(question))?;
         Some(Waiter::new(flight))
     }
 
     /// Leads a new flight, or joins one that somebody else began in the meantime. `Err(None)`: there are too many.
     pub(super) fn lead(self: &Arc<Self>, question: Question<'_>) -> Result<Leader, Option<Waiter>> {
-        let mut part = self.part(question.hash());
-        if let Some(flight) = part.get(&question.hash()) {
+        let part = self.part(question.hash());
+        let mut flights = lock(&part.flights);
+        if let Some(flight) = flights.get(&question.hash()) {
             return Err(flight.question.is(question).then(|| Waiter::new(flight)));
         }
-        if part.len() >= MOST_FLIGHTS {
+        if flights.len() >= MOST_FLIGHTS {
             return Err(None);
         }
         let flight = Arc::new(Flight { question: question.to_owned(), progress: Mutex::default() });
-        part.insert(question.hash(), Arc::clone(&flight));
-        drop(part);
+        flights.insert(question.hash(), Arc::clone(&flight));
+        part.count.store(flights.len(), Ordering::Release);
+        drop(flights);
         Ok(Leader { flights: Arc::clone(self), flight, landed: false })
     }
 
     fn end(&self, flight: &Flight) {
         let hash = flight.question.hash();
-        let gone = self.part(hash).remove(&hash);
+        let part = self.part(hash);
+        let mut flights = lock(&part.flights);
+        let gone = flights.remove(&hash);
+        part.count.store(flights.len(), Ordering::Release);
         // Not freed under the lock.
+        drop(flights);
         drop(gone);
     }
 
-    fn part(&self, hash: u64) -> MutexGuard<'_, Part> {
+    fn part(&self, hash: u64) -> &Part {
         // The map itself uses both ends of the hash.
-        lock(&self.parts[(hash >> 32) as usize % PARTS])
+        &self.parts[(hash >> 32) as usize % PARTS]
     }
 }
 
