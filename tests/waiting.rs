@@ -135,3 +135,34 @@ fn behind_a_cache_upstreams_are_asked_whether_their_data_is_authenticated() {
         client.recv(&mut request).expect("the answer comes");
     }
 }
+
+#[test]
+fn a_burst_larger_than_a_batch_is_passed_on_at_once_while_the_upstream_is_silent() {
+    let upstream = UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
+    upstream.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
+    let address = upstream.local_addr().expect("a bound socket has an address");
+    let server = TestServer::start(&format!(".:PORT {{\n    forward . {address}\n}}\n"));
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
+    let mut requests = Vec::new();
+    let mut buffer = [0; 512];
+    let begun = Instant::now();
+    // Several times, because the worker may keep up with a client that sends one by one.
+    for round in 0..20 {
+        for id in 0..100 {
+            let name = format!("n{round}-{id}.test");
+            client
+                .send_to(&question(id, &name, 1, None), server.address)
+                .expect("loopback takes a datagram");
+        }
+        for _ in 0..100 {
+            let (length, from) = upstream.recv_from(&mut buffer).expect("each is passed on");
+            buffer[2] |= 0x80;
+            requests.push((buffer[..length].to_vec(), from));
+        }
+    }
+    // A worker that forgets what is left in its socket wakes after a quarter of a second: 5 s in all.
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    for (request, from) in requests {
+        upstream.send_to(&request, from).expect("loopback takes a datagram");
+    }
+}

@@ -136,11 +136,9 @@ impl Listeners {
         }
         let gone: Vec<_> =
             self.open.keys().filter(|address| !servers.contains_key(address)).copied().collect();
-        for address in gone {
-            if let Some(listener) = self.open.remove(&address) {
-                listener.close();
-            }
-        }
+        let gone: Vec<Listener> =
+            gone.into_iter().filter_map(|address| self.open.remove(&address)).collect();
+        close_all(gone);
         Ok(())
     }
 
@@ -156,13 +154,17 @@ impl Listeners {
 
     /// Answers what the kernel still holds, then closes all sockets.
     pub fn close(&mut self) {
-        let listeners = std::mem::take(&mut self.open);
-        for listener in listeners.values() {
-            listener.stop();
-        }
-        for listener in listeners.into_values() {
-            listener.close();
-        }
+        close_all(std::mem::take(&mut self.open).into_values().collect());
+    }
+}
+
+/// Stops all before it waits for the first: each may still owe answers.
+fn close_all(listeners: Vec<Listener>) {
+    for listener in &listeners {
+        listener.stop();
+    }
+    for listener in listeners {
+        listener.close();
     }
 }
 
@@ -175,7 +177,7 @@ impl Listener {
     fn close(self) {
         self.stop();
         for thread in self.threads {
-            // A worker ends when its socket has been empty for one look-up interval.
+            // A worker ends when its socket has been empty for one look-up interval and nobody waits.
             let _ = thread.join();
         }
     }

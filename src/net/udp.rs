@@ -121,7 +121,8 @@ impl Worker {
         loop {
             let waits = !round.tasks.is_empty();
             let received = if waits {
-                let sleeps = !round.tasks.has_ready() && woken.fall_asleep();
+                let busy = exchanges.clients_wait() || round.tasks.has_ready();
+                let sleeps = !busy && woken.fall_asleep();
                 exchanges.wait(if sleeps { LOOK_UP } else { Duration::ZERO }, &woken);
                 match exchanges.clients_wait() {
                     true => batch.receive_now(&socket),

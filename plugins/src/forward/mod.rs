@@ -7,8 +7,10 @@
 //!                                                                                                   |  health
 //! ```
 //!
-//! A question that waits is one future with one timer. It owns its connection for as long as the exchange takes, so that nothing is
-//! shared and nothing is locked while it waits.
+//! A question that waits is one future. Over UDP it asks through the worker that polls it (`core::exchange`), which sends and receives for
+//! all its questions at once. A future that is polled elsewhere, as that of a client over TCP is, has a socket from the pool, as
+//! exchanges over TCP have a connection; it owns it for as long as the exchange takes, so that nothing is shared and nothing is
+//! locked while it waits.
 
 mod countdown;
 mod destination;

@@ -180,7 +180,6 @@ impl Book {
             let batch = &batch[..batch.len().min(BATCH)];
             let datagrams = batch.iter().map(|(.., range)| &self.outgoing[range.clone()]);
             let (sent, error) = send_connected(&self.carriers[number].socket, datagrams);
-            let is_short = sent < batch.len();
             if sent > 0
                 && let Some(error) = complaint.take()
             {
@@ -192,8 +191,6 @@ impl Book {
             carrier.carried.extend(sent_now.iter().map(|(id, slot, _)| (*id, *slot)));
             at += sent;
             match error {
-                // The kernel keeps to itself what was wrong with the next one.
-                None if is_short => complaint = Some(ErrorKind::ConnectionRefused.into()),
                 None => {}
                 // A full send buffer loses a datagram, as a full queue further on would: the deadline covers both.
                 Some(error) if error.kind() == ErrorKind::WouldBlock => {

@@ -1,12 +1,45 @@
 //! The ports of a Service or EndpointSlice in one piece of memory.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
 use super::super::objects::Port;
 
 /// Ports, packed: most lists hold one or two, and their names are short.
 ///
 /// For each port: 1 and the number, or three zeros where it has none; then protocol and name, each with its length before it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ports(Box<[u8]>);
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Ports(Option<Arc<[u8]>>);
+
+/// Lists of ports that are in use: most services of a cluster have one of a few, which are kept once.
+#[derive(Default)]
+pub(super) struct PortLists {
+    lists: HashSet<Ports, RandomState>,
+    /// When as many are there, those that nobody uses any more are thrown out.
+    limit: usize,
+}
+
+impl PortLists {
+    /// The same list, in the memory of those that are there already.
+    pub(super) fn share(&mut self, ports: Ports) -> Ports {
+        if let Some(known) = self.lists.get(&ports) {
+            return known.clone();
+        }
+        if self.lists.len() >= self.limit {
+            self.lists.retain(Ports::is_shared);
+            self.limit = (2 * self.lists.len()).max(64);
+        }
+        self.lists.insert(ports.clone());
+        ports
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lists.len()
+    }
+}
 
 /// The same, wherever they are kept.
 #[derive(Clone, Copy, Debug)]
@@ -30,12 +63,21 @@ impl Ports {
     pub(super) fn pack(ports: &[Port]) -> Ports {
         let mut packed = Vec::new();
         pack(ports, &mut packed);
-        Ports(packed.into())
+        Ports((!packed.is_empty()).then(|| packed.into()))
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_same(&self, other: &Ports) -> bool {
+        self.0.as_ref().zip(other.0.as_ref()).is_some_and(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
+    fn is_shared(&self) -> bool {
+        self.0.as_ref().is_some_and(|packed| Arc::strong_count(packed) > 1)
     }
 
     /// The ports that a question for this name and protocol means.
     pub(crate) fn matching(&self, wanted: PortQuery<'_>) -> impl Iterator<Item = PortRef<'_>> {
-        PortsRef(&self.0).matching(wanted)
+        PortsRef(self.0.as_deref().unwrap_or_default()).matching(wanted)
     }
 }
 

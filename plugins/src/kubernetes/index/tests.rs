@@ -105,6 +105,20 @@ fn content(index: &Index) -> Content {
 }
 
 #[test]
+fn equal_port_lists_are_kept_once_and_only_while_they_are_used() {
+    let port = |number| Port { name: String::new(), protocol: "tcp".into(), port: Some(number) };
+    let pack = |number| ports::Ports::pack(&[port(number)]);
+    let mut lists = ports::PortLists::default();
+    let first = lists.share(pack(80));
+    for number in 1000..2000 {
+        lists.share(pack(number));
+    }
+    assert!(lists.len() <= 65, "{}", lists.len());
+    assert!(first.is_same(&lists.share(pack(80))));
+    assert!(!first.is_same(&pack(80)) && first == pack(80));
+}
+
+#[test]
 fn a_slice_may_come_before_its_service() {
     let index = index_of([slice("n/s-1", "s", &["10.0.0.1"])]);
     index.service(b"\x01s\x01n", |entry| {

@@ -16,7 +16,7 @@ use super::super::objects::{
 use super::entry::{AddressSets, Kind, ServiceEntry, Slices};
 use super::namespace::Namespace;
 use super::pods::PodAddresses;
-use super::ports::Ports;
+use super::ports::{PortLists, Ports};
 use super::slice::{self, ByKey, Slice};
 use super::{Index, ServiceKey, bit};
 
@@ -25,6 +25,7 @@ use super::{Index, ServiceKey, bit};
 pub(super) struct Writer {
     slices: HashSet<ByKey, RandomState>,
     pods: PodAddresses,
+    port_lists: PortLists,
     next_namespace: u32,
 }
 
@@ -47,10 +48,11 @@ impl Writer {
         let services = index.services.pin();
         let old = services.get_key_value(&key);
         let known = old.map(|(_, entry)| entry).filter(|entry| !matches!(entry.kind, Kind::Absent));
-        let new = ServiceParts::new(service, index.settings.ttl);
+        let mut new = ServiceParts::new(service, index.settings.ttl);
         if known.is_some_and(|known| new.is_as(known)) {
             return;
         }
+        new.ports = self.port_lists.share(new.ports);
         // As CoreDNS's serial: of an update, ports and the external name count.
         let touched = known
             .is_none_or(|known| known.ports != new.ports || !same_target(&known.kind, &new.kind));

@@ -8,6 +8,9 @@ use std::io::BufRead as _;
 /// An object, or a line of a watch, that is longer than this is not read. etcd's own limit for an object is 1.5 MB by default.
 const MAX_PIECE: usize = 16 << 20;
 
+/// How much of a chunk is looked at at once.
+const PART: usize = 16 << 10;
+
 /// Why a body cannot be read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ScanError {
@@ -29,7 +32,7 @@ pub(super) enum Piece<'a> {
 /// Cuts a list: `{"kind": .., "metadata": {..}, "items": [{..}, ..]}`, in any order of the keys.
 #[derive(Default)]
 pub(super) struct ListScanner {
-    /// What has not been used yet: at most one unfinished piece and one chunk.
+    /// What has not been used yet: at most one unfinished piece and one part of a chunk.
     buffer: Vec<u8>,
     /// How much of it was looked at.
     position: usize,
@@ -69,7 +72,16 @@ impl ListScanner {
         chunk: &[u8],
         mut found: impl FnMut(Piece<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.buffer.extend_from_slice(chunk);
+        // A connection that brings more than is read hands over hundreds of kilobytes at once.
+        chunk.chunks(PART).try_for_each(|part| self.push_part(part, &mut found))
+    }
+
+    fn push_part<E: From<ScanError>>(
+        &mut self,
+        part: &[u8],
+        found: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.buffer.extend_from_slice(part);
         while let Some(&byte) = self.buffer.get(self.position) {
             let at = self.position;
             self.position += 1;
@@ -104,7 +116,7 @@ impl ListScanner {
                         }
                     }
                     b'{' | b'[' => self.open(byte, at)?,
-                    b'}' | b']' => self.close(at, &mut found)?,
+                    b'}' | b']' => self.close(at, found)?,
                     _ if self.depth == 0 && !byte.is_ascii_whitespace() => {
                         return Err(ScanError::NotAList.into());
                     }
