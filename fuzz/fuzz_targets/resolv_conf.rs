@@ -3,4 +3,4 @@
 use libfuzzer_sys::fuzz_target;
 
 // The property stands beside what it is about, which is private.
-fuzz_target!(|input: &[u8]| periplus_plugins::forward::property::holds(input));
+fuzz_target!(|input: &[u8]| periplus_plugins::forward::property::servers_are_read(input));

@@ -1,12 +1,41 @@
-//! What holds for every resolv.conf: asked of random ones by the fuzzer, and by the tests of those that it keeps.
+//! What holds for every answer and every resolv.conf: asked of random ones by the fuzzer, and by the tests of those that it keeps.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+use hickory_proto::op::{Message, MessageType};
+use periplus_core::codes::{Rcode, RecordType};
+use periplus_core::name::Name;
+use periplus_core::query::Query;
+
+use super::message::read_answer;
 use super::resolv_conf::parse;
 
+/// Only a response to the question is taken for the answer: here `www.example.org. A` under the id 0x1234.
+pub fn only_answers_count(message: &[u8]) {
+    let name = Name::parse("www.example.org.").expect("it is a name");
+    let query = Query::internal(name.as_ref(), RecordType::A);
+    let Some(reply) = read_answer(message, &query, 0x1234) else { return };
+    assert_eq!(message[..2], [0x12, 0x34]);
+    assert!(message[2] & 0x80 != 0);
+    if message[4..6] == [0, 0] {
+        // An error may come without the question; records never do.
+        assert!(![Rcode::NOERROR, Rcode::NXDOMAIN].contains(&reply.rcode));
+        assert_eq!(reply.entries().count(), 0);
+        return;
+    }
+    // What was cut in the middle another library does not read.
+    let Ok(theirs) = Message::from_vec(message) else { return };
+    assert_eq!(theirs.metadata.message_type, MessageType::Response);
+    let [question] = &theirs.queries[..] else { panic!("one question was answered") };
+    assert!(question.name().to_ascii().eq_ignore_ascii_case("www.example.org."));
+    assert_eq!((u16::from(question.query_type()), u16::from(question.query_class())), (1, 1));
+    let theirs = theirs.answers.len() + theirs.authorities.len() + theirs.additionals.len();
+    assert_eq!(reply.entries().map(|entry| entry.set.count()).sum::<usize>(), theirs);
+}
+
 /// The servers written out again are the same servers; an error names the first line that has one.
-pub fn holds(file: &[u8]) {
+pub fn servers_are_read(file: &[u8]) {
     let text = String::from_utf8_lossy(file);
     match parse(&text) {
         Ok(servers) => {
@@ -34,5 +63,6 @@ pub fn holds(file: &[u8]) {
 
 #[test]
 fn the_corpus_keeps_to_it() {
-    crate::testing::corpus("resolv_conf").iter().for_each(|input| holds(input));
+    crate::testing::corpus("resolv_conf").iter().for_each(|input| servers_are_read(input));
+    crate::testing::corpus("answer").iter().for_each(|input| only_answers_count(input));
 }
