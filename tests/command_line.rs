@@ -228,3 +228,19 @@ fn wait_until_answering(address: SocketAddr) {
     }
     panic!("{address} does not answer");
 }
+
+#[test]
+fn whoever_does_not_read_the_log_costs_no_answer() {
+    // More than fits the pipe and the buffer together.
+    const QUESTIONS: u16 = 8_000;
+    let mut server = Process::start(".:PORT {\n    log\n    whoami\n}\n", &[]);
+    server.wait_for_line("Periplus-");
+    for id in 0..QUESTIONS {
+        let message = question(id, "a-name-that-makes-the-line-longer.example.org.", 1, None);
+        let answer = udp(server.address, &message).expect("an answer comes though nobody reads");
+        assert_eq!(answer[..2], id.to_be_bytes());
+    }
+    // Once somebody reads again, the log says what it has lost.
+    server.wait_for_line("log lines dropped: standard output is too slow");
+    assert!(udp(server.address, &question(1, "example.org.", 1, None)).is_some());
+}

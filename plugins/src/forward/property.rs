@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use hickory_proto::op::{Message, MessageType};
-use periplus_core::codes::{Rcode, RecordType};
+use periplus_core::codes::{Rcode, RecordType, flags};
 use periplus_core::name::Name;
 use periplus_core::query::Query;
 
@@ -31,7 +31,9 @@ pub fn only_answers_count(message: &[u8]) {
     assert!(question.name().to_ascii().eq_ignore_ascii_case("www.example.org."));
     assert_eq!((u16::from(question.query_type()), u16::from(question.query_class())), (1, 1));
     let theirs = theirs.answers.len() + theirs.authorities.len() + theirs.additionals.len();
-    assert_eq!(reply.entries().map(|entry| entry.set.count()).sum::<usize>(), theirs);
+    let ours = reply.entries().map(|entry| entry.set.count()).sum::<usize>();
+    // The other library takes RDATA that ours does not, and of a response with TC set nothing but the header counts then.
+    assert!(ours == theirs || ours == 0 && reply.has(flags::TC), "{ours} of {theirs} records");
 }
 
 /// The servers written out again are the same servers; an error names the first line that has one.
