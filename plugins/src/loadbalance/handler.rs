@@ -13,7 +13,7 @@ use super::prefer::{Subnet, prefer};
 use super::weighted::Weights;
 
 /// The plugin.
-pub(super) struct LoadBalance(pub(super) Arc<Settings>);
+pub(super) struct LoadBalance(pub(super) Settings);
 
 /// What the directives say.
 #[derive(Default)]

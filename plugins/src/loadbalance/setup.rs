@@ -34,7 +34,7 @@ pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnosti
     {
         errors.take(weighted.start(setup, &mut settings.policy));
     }
-    errors.into_result(Some(Arc::new(LoadBalance(Arc::new(settings)))))
+    errors.into_result(Some(Arc::new(LoadBalance(settings))))
 }
 
 /// `weighted` before its file was read.

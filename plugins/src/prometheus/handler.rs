@@ -17,7 +17,7 @@ pub(super) struct Prometheus {
     registry: Arc<Registry>,
     /// The block's zones, longest first.
     zones: Vec<Name>,
-    servers: AppendList<Arc<ServerMetrics>>,
+    servers: AppendList<ServerMetrics>,
 }
 
 impl Prometheus {
@@ -32,10 +32,10 @@ impl Prometheus {
         Prometheus { registry: Arc::clone(registry), zones, servers: AppendList::new() }
     }
 
-    fn metrics_of(&self, server: &Arc<str>) -> &Arc<ServerMetrics> {
+    fn metrics_of(&self, server: &Arc<str>) -> &ServerMetrics {
         self.servers.find_or_add(
             |metrics| Arc::ptr_eq(&metrics.server, server) || metrics.server == *server,
-            || Arc::new(ServerMetrics::new(&self.registry, server, &self.zones)),
+            || ServerMetrics::new(&self.registry, server, &self.zones),
         )
     }
 }
