@@ -11,6 +11,7 @@ pub mod cli;
 pub mod configuration;
 pub mod demo;
 pub mod events;
+mod housekeeping;
 pub mod net;
 pub mod program;
 pub mod signals;

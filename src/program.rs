@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use periplus_core::corefile::{Corefile, Failed, Fingerprint};
+use periplus_core::memory::Budget;
 use periplus_core::metrics::{Counter, Registry};
 use periplus_core::name::Name;
 use periplus_core::output::Output;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
 use crate::configuration::{self, Configuration, Surroundings, working_directory};
+use crate::housekeeping;
 use crate::net::{ListenError, Listeners};
 use crate::source::Source;
 
@@ -116,7 +118,9 @@ impl Program {
             .enable_all()
             .build()
             .map_err(StartError::Runtime)?;
-        let mut listeners = Listeners::new(workers, &metrics, runtime.handle().clone());
+        runtime.spawn(housekeeping::keep_memory_small());
+        let mut listeners =
+            Listeners::new(workers, &metrics, Budget::of_process(), runtime.handle().clone());
         let mut admin = Admin::default();
         let reload_failures = metrics.counter(
             "coredns_reload_failed_total",

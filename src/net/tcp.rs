@@ -173,7 +173,7 @@ impl Connection {
     }
 
     fn owe(&mut self, waiting: Waiting) {
-        if let Some(guard) = self.shared.limits.wait() {
+        if let Some(guard) = self.shared.limits.wait(self.query.peer.ip()) {
             self.owed.spawn_on(
                 async move {
                     let (query, answer) = waiting.answer().await;
