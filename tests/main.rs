@@ -13,4 +13,5 @@ mod parity;
 mod readme;
 mod reload;
 mod tcp;
+mod upstreams;
 mod waiting;
