@@ -31,6 +31,8 @@ pub(super) const ATTEMPTS_PER_UPSTREAM: u32 = 2;
 /// How long an upstream is waited for before another one is asked as well, unless `hedge_after` says otherwise. A resolver that has to ask
 /// others needs 20 to 100 ms for most names; nobody notices the rest of this.
 pub(super) const HEDGE_AFTER: Duration = Duration::from_millis(150);
+/// The same with `policy sequential`: who prefers the first upstream may do so because the others know less.
+pub(super) const HEDGE_AFTER_SEQUENTIAL: Duration = Duration::from_millis(400);
 /// Attempts for one question that wait at the same time.
 pub(super) const MOST_AT_ONCE: usize = 3;
 /// Questions in a row for which an upstream let its time pass before it is taken for dead until a probe says otherwise.
@@ -121,6 +123,16 @@ impl Settings {
         }
     }
 
+    /// Whether an answer with this code makes the next one of `count` upstreams be asked.
+    pub(super) fn fails_over(&self, rcode: Rcode, count: usize) -> bool {
+        match &self.failover {
+            Failover::Default => {
+                rcode == Rcode::SERVFAIL && count > 1 && !self.next.contains(&rcode)
+            }
+            Failover::Listed(codes) => codes.contains(&rcode),
+        }
+    }
+
     /// Whether some answer of an upstream may hand the question on to the next stanza.
     pub(super) fn hands_on(&self) -> bool {
         !self.next.is_empty() || self.next_on_nodata
@@ -130,20 +142,10 @@ impl Settings {
 /// `failover`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failover {
-    /// After SERVFAIL the others are asked, each once at the most.
+    /// After SERVFAIL the others are asked, each once at the most, unless `next` says what to do with it.
     Default,
     /// After these codes the next upstream is asked, as CoreDNS does it.
     Listed(Vec<Rcode>),
-}
-
-impl Failover {
-    /// Whether this code makes the next one of `count` upstreams be asked.
-    pub(super) fn follows(&self, rcode: Rcode, count: usize) -> bool {
-        match self {
-            Failover::Default => rcode == Rcode::SERVFAIL && count > 1,
-            Failover::Listed(codes) => codes.contains(&rcode),
-        }
-    }
 }
 
 /// How upstreams are asked.

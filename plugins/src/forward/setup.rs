@@ -20,7 +20,9 @@ use super::handler::Forward;
 use super::metrics::ForwardMetrics;
 use super::policy::Policy;
 use super::resolve::{resolve, upstreams};
-use super::settings::{Failover, MOST_DESTINATIONS, Protocol, SWEEP, Settings};
+use super::settings::{
+    Failover, HEDGE_AFTER_SEQUENTIAL, MOST_DESTINATIONS, Protocol, SWEEP, Settings,
+};
 use super::stanza::Stanza;
 
 /// The options of a stanza.
@@ -117,6 +119,9 @@ fn read_stanza(
         Flags { prefer_udp: true, .. } => Protocol::UdpFirst,
         _ => Protocol::AsAsked,
     };
+    if !flags.hedge_after && matches!(settings.policy, Policy::Sequential) {
+        settings.hedge_after = Some(HEDGE_AFTER_SEQUENTIAL);
+    }
     if let (Some(max_age), Some(line)) = (settings.max_age, flags.max_age)
         && max_age < settings.expire
     {
@@ -163,6 +168,7 @@ struct Flags<'a> {
     force_tcp: bool,
     prefer_udp: bool,
     max_age: Option<&'a Word>,
+    hedge_after: bool,
 }
 
 fn read_option<'a>(
@@ -239,6 +245,7 @@ fn read_option<'a>(
                 })?);
         }
         "hedge_after" => {
+            flags.hedge_after = true;
             settings.hedge_after =
                 Some(words.duration("a duration", ..)?).filter(|after| !after.is_zero());
         }

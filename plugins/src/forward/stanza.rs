@@ -141,7 +141,7 @@ impl Stanza {
                     late = Some(number);
                 }
                 (_, Event::Over(Ok(reply))) => {
-                    if !settings.failover.follows(reply.rcode, count) {
+                    if !settings.fails_over(reply.rcode, count) {
                         return Ok(reply);
                     }
                     rejected += 1;

@@ -33,9 +33,11 @@ impl<'a> Turns<'a> {
         None
     }
 
-    /// Whether somebody may be left in this round.
+    /// Whether somebody is left in this round.
     pub(super) fn has_more(&self) -> bool {
-        self.at < self.order.len()
+        let is_up =
+            |index: &u16| !self.upstreams[usize::from(*index)].health.is_down(self.max_fails);
+        self.order[self.at..].iter().any(is_up)
     }
 
     /// Begins another round.

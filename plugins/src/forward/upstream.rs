@@ -67,7 +67,6 @@ impl Upstream {
             max_age: limits.max_age,
             max_idle: limits.max_idle,
         };
-        let max_age = Some(limits.max_age.map_or(MOST_SOCKET_AGE, |age| age.min(MOST_SOCKET_AGE)));
         Upstream {
             address,
             endpoint: Arc::new(endpoint),
@@ -75,7 +74,7 @@ impl Upstream {
             patience: Patience::new(settings.hedge_after.unwrap_or(HEDGE_AFTER)),
             metrics: UpstreamMetrics::new(Arc::clone(registry), address.to_string()),
             settings,
-            udp: Pool::new(Limits { max_age, ..limits }),
+            udp: Pool::new(limits.of_age(MOST_SOCKET_AGE)),
             tcp: Pool::new(limits),
         }
     }

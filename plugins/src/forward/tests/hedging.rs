@@ -54,7 +54,7 @@ fn one_of_three_that_says_nothing_is_noticed_by_nobody() {
 #[test]
 fn the_first_upstream_may_still_win() {
     let upstreams = [after(400, 1), after(3000, 2)];
-    let fixture = fixture("policy sequential", &upstreams);
+    let fixture = fixture("policy sequential\nhedge_after 150ms", &upstreams);
     assert_eq!(fixture.short("example.org."), "1");
     assert_eq!(upstreams.each_ref().map(|upstream| upstream.count("example.org.")), [1, 1]);
     assert_eq!(fixture.metric(HEDGED), 1.0);
@@ -67,9 +67,33 @@ fn the_first_upstream_may_still_win() {
 fn a_failure_of_the_second_does_not_end_the_wait_for_the_first() {
     let failing = ScriptedUpstream::failing(periplus_core::codes::Rcode::SERVFAIL);
     let upstreams = [after(400, 1), failing];
-    let fixture = fixture("policy sequential", &upstreams);
+    let fixture = fixture("policy sequential\nhedge_after 150ms", &upstreams);
     assert_eq!(fixture.short("example.org."), "1");
     assert_eq!(upstreams[1].count("example.org."), 1);
+}
+
+#[test]
+fn who_prefers_the_first_upstream_waits_longer_for_it() {
+    // More than the 150 ms of the other policies, so much less than 400 ms that nobody is that late.
+    let upstreams = [after(200, 1), ScriptedUpstream::answering(2)];
+    let fixture = fixture("policy sequential", &upstreams);
+    let answers: Vec<String> = (0..5).map(|_| fixture.short("example.org.")).collect();
+    assert!(answers.iter().filter(|answer| *answer == "1").count() >= 3, "{answers:?}");
+}
+
+#[test]
+fn the_only_one_that_is_not_down_is_not_asked_twice_because_it_is_slow() {
+    let upstreams = [ScriptedUpstream::answering(1), ScriptedUpstream::new(|_| vec![Step::Close])];
+    let fixture = fixture("force_tcp\nhedge_after 150ms\nhealth_check 10ms", &upstreams);
+    eventually("the other one is down", || {
+        fixture.lines("example.org.");
+        fixture.metric("coredns_proxy_healthcheck_failures_total") >= 3.0
+    });
+    upstreams[0].becomes(|asked| {
+        vec![Step::Wait(Duration::from_millis(600)), Step::Send(asked.address(1))]
+    });
+    assert_eq!(fixture.short("slow.example."), "1");
+    assert_eq!(upstreams[0].count("slow.example."), 1);
 }
 
 #[test]
