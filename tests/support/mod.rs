@@ -4,6 +4,7 @@ pub mod api;
 pub mod client;
 pub mod cluster;
 pub mod peer;
+pub mod ports;
 pub mod process;
 pub mod real_api_server;
 pub mod relay;
