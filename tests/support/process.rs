@@ -37,6 +37,13 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Sends it a signal: `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let number = self.child.id().to_string();
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(number).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -{name}");
+    }
+
     /// The end of what it said.
     pub fn last_words(&self) -> String {
         let text =

@@ -5,6 +5,7 @@ mod faults;
 mod following;
 mod limits;
 mod outages;
+mod rotation;
 mod scanning;
 mod selectors;
 mod settings;
