@@ -20,6 +20,7 @@
 
 mod backoff;
 mod check;
+mod client;
 mod connection;
 mod decode;
 mod event;
@@ -173,6 +174,8 @@ pub(crate) struct Timing {
     pub(crate) backoff: Duration,
     /// The longest wait after failures.
     pub(crate) backoff_most: Duration,
+    /// Between two clients: making one reads files, and may run a program.
+    pub(crate) client_pause: Duration,
     /// Between two looks at the files of a snapshot.
     pub(crate) poll: Duration,
 }
@@ -182,12 +185,13 @@ impl Default for Timing {
         Timing {
             answer: Duration::from_secs(30),
             list_silence: Duration::from_secs(20),
-            watch: Duration::from_secs(40),
+            watch: Duration::from_secs(30),
             trial: Duration::from_secs(5),
             suspicion_pause: Duration::from_secs(300),
             watch_grace: Duration::from_secs(5),
             backoff: Duration::from_millis(200),
             backoff_most: Duration::from_secs(15),
+            client_pause: Duration::from_secs(5),
             poll: Duration::from_secs(1),
         }
     }
