@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::corefile::{Diagnostic, Diagnostics, Directive, Key, Scheme, Word, shown};
+use crate::lasting::Lasting;
 use crate::metrics::Registry;
 use crate::name::Name;
 use crate::output::Output;
@@ -149,8 +150,12 @@ pub struct Instance {
     pub output: Arc<Output>,
     /// Readiness of all plugins, for `ready`.
     pub readiness: Arc<Readiness>,
+    /// What outlives a reload.
+    pub lasting: Arc<Lasting>,
     /// Background tasks.
     pub tasks: Vec<Task>,
+    /// What has to be there before a reload puts the configuration in force.
+    pub preparations: Vec<Preparation>,
     /// Pages to serve over HTTP.
     pub pages: Vec<Page>,
     /// Who counts queries that no chain sees.
@@ -170,7 +175,9 @@ impl Instance {
             metrics,
             output,
             readiness: Arc::default(),
+            lasting: Arc::default(),
             tasks: Vec::new(),
+            preparations: Vec::new(),
             pages: Vec::new(),
             dropped: Vec::new(),
             lameduck: Duration::ZERO,
@@ -189,6 +196,23 @@ impl Instance {
         F: Future<Output = ()> + Send + 'static,
     {
         self.tasks.push(Task { name, make: Box::new(move |stop| Box::pin(make(stop))) });
+    }
+
+    /// Registers a task that brings what answers are made of. A reload runs it before anything is answered by the new configuration, and waits until
+    /// `is_done`; the configuration before stays in force if that takes longer than `patience`. At the start of the process nothing waits.
+    pub fn prepare<F>(
+        &mut self,
+        name: &'static str,
+        patience: Duration,
+        is_done: impl Fn() -> bool + Send + Sync + 'static,
+        make: impl FnOnce(CancellationToken) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let task = Task { name, make: Box::new(move |stop| Box::pin(make(stop))) };
+        let preparation =
+            Preparation { name, patience, is_done: Arc::new(is_done), task: Some(task) };
+        self.preparations.push(preparation);
     }
 
     /// Registers a page of an admin HTTP listener. All pages with the same address share one listener, which
@@ -219,6 +243,18 @@ pub struct Task {
     pub name: &'static str,
     /// Makes the future.
     pub make: Box<dyn FnOnce(CancellationToken) -> TaskFuture + Send>,
+}
+
+/// What has to be there before a reload puts a configuration in force.
+pub struct Preparation {
+    /// The plugin.
+    pub name: &'static str,
+    /// How long a reload waits for it.
+    pub patience: Duration,
+    /// Whether it is there.
+    pub is_done: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// What brings it, until it runs.
+    pub task: Option<Task>,
 }
 
 /// A background task that runs.

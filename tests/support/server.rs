@@ -1,6 +1,6 @@
 //! The program in this process, on ports of its own.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,23 +9,13 @@ use periplus::program::{Options, Program, StartError};
 use periplus::source::Source;
 use periplus_core::output::Output;
 
+pub use super::ports::{fill_in, free_port};
+
 /// A running server and the directory that its configuration lies in.
 pub(crate) struct TestServer {
     program: Option<Program>,
     pub(crate) address: SocketAddr,
     pub(crate) directory: tempfile::TempDir,
-}
-
-/// A port that is free for UDP and TCP on all loopback addresses at the moment.
-pub(crate) fn free_port() -> u16 {
-    for _ in 0..100 {
-        let Ok(tcp) = TcpListener::bind("127.0.0.1:0") else { continue };
-        let port = tcp.local_addr().expect("a bound socket has an address").port();
-        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port in 100 tries");
 }
 
 impl TestServer {
@@ -98,16 +88,4 @@ pub(crate) fn start(source: Source, port: u16) -> Result<Program, StartError> {
         grace: Duration::from_secs(5),
         output: Arc::clone(&output),
     })
-}
-
-/// Puts a port, a directory and free ports for HTTP into a Corefile.
-pub fn fill_in(corefile: &str, port: u16, directory: &str) -> String {
-    let mut text = corefile.replace("PORT", &port.to_string()).replace("DIR", directory);
-    for index in 0..10 {
-        let name = format!("HTTP{index}");
-        if text.contains(&name) {
-            text = text.replace(&name, &free_port().to_string());
-        }
-    }
-    text
 }

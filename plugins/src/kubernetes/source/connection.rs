@@ -10,7 +10,7 @@ use periplus_core::metrics::Registry;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::check::client;
+use super::client::client;
 use super::failure::{Failure, with_causes};
 use super::limit::Limiter;
 use super::metrics::RequestMetrics;
@@ -26,7 +26,15 @@ pub(super) struct Connection {
     limiter: Limiter,
     registry: Arc<Registry>,
     answer: Duration,
-    live: Mutex<Option<Live>>,
+    client_pause: Duration,
+    slot: Mutex<Slot>,
+}
+
+/// The client, or why there is none.
+#[derive(Default)]
+struct Slot {
+    live: Option<Live>,
+    failed: Option<(Instant, Failure)>,
 }
 
 /// A client with the credentials and certificates that were read when it was made.
@@ -48,14 +56,16 @@ impl Connection {
             limiter: Limiter::new(settings.qps, settings.burst, settings.max_inflight),
             registry: Arc::clone(registry),
             answer: timing.answer,
-            live: Mutex::new(None),
+            client_pause: timing.client_pause,
+            slot: Mutex::default(),
         }
     }
 
     /// Asks for a path and returns the answer, whose body is still to come.
     ///
-    /// `kube` reads a token file once a minute, and the service account's certificate authority too. After a failure that may come from
-    /// them, or from anything else that was read when the client was made, the next request makes a new client.
+    /// `kube` reads a token file once a minute, and the service account's certificate authority too; other certificates and the kubeconfig
+    /// never again. After a failure that may come from anything that was read when the client was made, a later request makes a new
+    /// client: the next one, unless this one is a new client itself.
     pub(super) async fn get(&self, path: &str) -> Result<Response<Body>, Failure> {
         let live = self.live().await?;
         let waiting = Instant::now();
@@ -79,9 +89,7 @@ impl Connection {
 
     /// The connection of a watch is dead: others of this client may be too.
     pub(super) async fn distrust(&self) {
-        if let Some(live) = self.live.lock().await.take() {
-            drop(live);
-        }
+        self.slot.lock().await.live = None;
     }
 
     async fn send(&self, live: &Live, path: &str) -> Result<Response<Body>, Failure> {
@@ -100,24 +108,41 @@ impl Connection {
     }
 
     async fn live(&self) -> Result<Live, Failure> {
-        let mut live = self.live.lock().await;
-        if let Some(live) = live.as_ref() {
+        let mut slot = self.slot.lock().await;
+        if let Some(live) = slot.live.as_ref() {
             return Ok(live.clone());
+        }
+        if let Some((time, failure)) = &slot.failed
+            && time.elapsed() < self.client_pause
+        {
+            return Err(failure.clone());
         }
         let origin = self.origin.clone();
         let made = tokio::task::spawn_blocking(move || client(&origin)).await;
-        let failure = |error: &dyn std::fmt::Display| Failure::Configuration(error.to_string());
-        let (client, host) =
-            made.map_err(|error| failure(&error))?.map_err(|error| failure(&error))?;
-        let metrics = Arc::new(RequestMetrics::new(Arc::clone(&self.registry), &host));
-        Ok(live.insert(Live { client, metrics, made: Instant::now() }).clone())
+        let made = match made {
+            Ok(made) => made.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match made {
+            Ok((client, host)) => {
+                let metrics = Arc::new(RequestMetrics::new(Arc::clone(&self.registry), &host));
+                slot.failed = None;
+                Ok(slot.live.insert(Live { client, metrics, made: Instant::now() }).clone())
+            }
+            Err(text) => {
+                let failure = Failure::Configuration(text);
+                slot.failed = Some((Instant::now(), failure.clone()));
+                Err(failure)
+            }
+        }
     }
 
-    /// Forgets the client, unless another request has done so already.
+    /// Forgets the client, unless another request has done so already or it is new.
     async fn renew(&self, made: Instant) {
-        let mut live = self.live.lock().await;
-        if live.as_ref().is_some_and(|live| live.made == made) {
-            *live = None;
+        let mut slot = self.slot.lock().await;
+        let is_old = made.elapsed() >= self.client_pause;
+        if is_old && slot.live.as_ref().is_some_and(|live| live.made == made) {
+            slot.live = None;
         }
     }
 }
@@ -133,6 +158,9 @@ async fn complaint(answer: Response<Body>) -> Failure {
     if status == http::StatusCode::GONE {
         return Failure::Expired;
     }
+    // In seconds, as the API server writes it; a date is not worth its parser.
+    let after = answer.headers().get(http::header::RETRY_AFTER);
+    let after = after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let body = timeout(
         COMPLAINT_TIME,
         http_body_util::Limited::new(answer.into_body(), MAX_COMPLAINT).collect(),
@@ -142,5 +170,9 @@ async fn complaint(answer: Response<Body>) -> Failure {
     let message =
         serde_json::from_slice(&body).map(|status: Status| status.message).unwrap_or_default();
     let separator = if message.is_empty() { "" } else { ": " };
-    Failure::Status(status.as_u16(), format!("{status}{separator}{message}"))
+    Failure::Status {
+        code: status.as_u16(),
+        text: format!("{status}{separator}{message}"),
+        after: after.map(Duration::from_secs),
+    }
 }
