@@ -210,6 +210,7 @@ fn check(plugins: &'static [PluginKind], file: Option<PathBuf>) -> ExitCode {
         directory: working_directory(),
         metrics: Arc::new(Registry::new(1)),
         output: Output::new(std::io::sink()),
+        liveness: Arc::default(),
     };
     let checked = configuration::load(&Source::File(path.clone()), &surroundings);
     match checked {

@@ -8,6 +8,7 @@ use periplus_core::corefile::{
     Corefile, Diagnostic, Diagnostics, Directive, Failed, Key, Scheme, ServerBlock, parse_key,
     unknown_directive,
 };
+use periplus_core::liveness::Liveness;
 use periplus_core::metrics::Registry;
 use periplus_core::name::Name;
 use periplus_core::output::Output;
@@ -41,6 +42,8 @@ pub struct Surroundings {
     pub metrics: Arc<Registry>,
     /// Standard output.
     pub output: Arc<Output>,
+    /// Whether the process lives.
+    pub liveness: Arc<Liveness>,
 }
 
 /// CoreDNS plugins that Periplus does not have yet; naming one is a clear error.
@@ -133,6 +136,7 @@ fn build(corefile: &Corefile, surroundings: &Surroundings) -> Result<Configurati
         Arc::clone(&surroundings.output),
         &surroundings.directory,
     );
+    instance.liveness = Arc::clone(&surroundings.liveness);
     // CoreDNS's order: for each directive, for each block.
     for kind in surroundings.plugins {
         for draft in &mut drafts {

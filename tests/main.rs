@@ -8,6 +8,7 @@ mod admin;
 mod cluster;
 mod command_line;
 mod folders;
+mod liveness;
 mod messages;
 mod parity;
 mod readme;

@@ -14,6 +14,7 @@ pub mod decode;
 pub mod encode;
 pub mod exchange;
 pub mod interfaces;
+pub mod liveness;
 pub mod memory;
 pub mod metrics;
 pub mod name;

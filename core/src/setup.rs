@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::corefile::{Diagnostic, Diagnostics, Directive, Key, Scheme, Word, shown};
+use crate::liveness::Liveness;
 use crate::metrics::Registry;
 use crate::name::Name;
 use crate::output::Output;
@@ -149,6 +150,8 @@ pub struct Instance {
     pub output: Arc<Output>,
     /// Readiness of all plugins, for `ready`.
     pub readiness: Arc<Readiness>,
+    /// What the process says of itself, for `health`.
+    pub liveness: Arc<Liveness>,
     /// Background tasks.
     pub tasks: Vec<Task>,
     /// Pages to serve over HTTP.
@@ -170,6 +173,7 @@ impl Instance {
             metrics,
             output,
             readiness: Arc::default(),
+            liveness: Arc::default(),
             tasks: Vec::new(),
             pages: Vec::new(),
             dropped: Vec::new(),

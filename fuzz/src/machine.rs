@@ -82,6 +82,7 @@ pub fn surroundings(plugins: &'static [PluginKind]) -> Surroundings {
         directory: std::env::temp_dir(),
         metrics: Arc::new(Registry::new(1)),
         output: Arc::clone(OUTPUT.get_or_init(|| Output::new(std::io::sink()))),
+        liveness: Arc::default(),
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod exchange;
 mod fairness;
+mod heartbeat;
 mod limits;
 mod losses;
 mod tasks;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use periplus_core::interfaces::interface_addresses;
+use periplus_core::liveness::Liveness;
 use periplus_core::memory::Budget;
 use periplus_core::metrics::{CellPool, Counter, Registry};
 use periplus_core::server::Server;
@@ -38,6 +40,7 @@ use periplus_core::setup::{BindAddress, ListenAddress};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio_util::sync::CancellationToken;
 
+use heartbeat::Heartbeats;
 pub use limits::Limits;
 use losses::Losses;
 use turned_away::TurnedAway;
@@ -66,6 +69,7 @@ struct Shared {
     cells: Arc<CellPool>,
     limits: Limits,
     losses: Arc<Losses>,
+    heartbeats: Heartbeats,
     /// Requests that get no answer because none is due: messages that are no queries, and what a plugin keeps silent about.
     unanswered: Counter,
     /// Answers that the kernel did not take.
@@ -131,6 +135,7 @@ impl Listeners {
             cells: CellPool::new(metrics.workers()),
             limits: Limits::new(metrics, budget),
             losses: Losses::new(metrics),
+            heartbeats: Heartbeats::new(metrics),
             unanswered: TurnedAway::counter(metrics, "no_answer_due"),
             unsent: TurnedAway::counter(metrics, "not_sent"),
             receive_buffer: budget.count(
@@ -171,6 +176,12 @@ impl Listeners {
             gone.into_iter().filter_map(|address| self.open.remove(&address)).collect();
         close_all(gone);
         Ok(())
+    }
+
+    /// Tells `liveness` of workers that are stuck, from now on.
+    pub fn watch(&self, liveness: Arc<Liveness>) {
+        let shared = Arc::clone(&self.shared);
+        self.shared.runtime.spawn(async move { shared.heartbeats.watch(&liveness).await });
     }
 
     /// Where each listener listens; tells the port when 0 was asked for.
@@ -286,8 +297,9 @@ impl Sockets {
             .into_iter()
             .enumerate()
             .filter_map(|(index, socket)| {
-                let worker = udp::Worker::new(Arc::clone(&inner), Arc::clone(shared), socket);
                 let name = format!("udp-{}-{index}", self.local.port());
+                let (inner, shared) = (Arc::clone(&inner), Arc::clone(shared));
+                let worker = udp::Worker::new(inner, shared, socket, &name);
                 std::thread::Builder::new().name(name).spawn(move || worker.run()).ok()
             })
             .collect();

@@ -97,6 +97,7 @@ pub(crate) fn drive(path: &str, count: u64) -> Result<()> {
         directory: directory.path().to_owned(),
         metrics,
         output: Output::new(std::io::sink()),
+        liveness: Arc::default(),
     };
     let source = Source::Text { name: "Corefile".into(), text };
     let (_, configuration) =
