@@ -14,4 +14,5 @@ mod parity;
 mod readme;
 mod reload;
 mod tcp;
+mod tcp_hostile;
 mod waiting;

@@ -12,6 +12,7 @@
 //! saves another 600. Those of the wildcard receive whatever is sent to any other address, also to one that comes later. TCP has one
 //! socket for all.
 
+mod connections;
 mod exchange;
 mod fairness;
 mod heartbeat;
@@ -54,6 +55,15 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 const LEAST_RECEIVE_BUFFER: usize = 128 << 10;
 /// UDP sockets of one worker on the wildcard: two families, and three addresses.
 const SOCKETS_OF_WORKER: u64 = 5;
+/// What the kernel may hold of a connection's requests, which are small. It counts twice as much, for its own data about them. Left alone,
+/// it goes up to several megabytes.
+const TCP_RECEIVE_BUFFER: usize = 16 << 10;
+/// What the kernel may hold of answers that a peer does not take: the longest fits.
+const TCP_SEND_BUFFER: usize = 64 << 10;
+/// A peer that does not acknowledge for so long is gone (RFC 5482). It bounds the time that the kernel keeps unsent answers, also of connections
+/// that are closed already.
+#[cfg(target_os = "linux")]
+const TCP_UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// Connections that may wait to be accepted.
 const TCP_BACKLOG: i32 = 1024;
 
@@ -354,6 +364,11 @@ fn tcp_socket(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(address.ip() != IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED))?;
     }
+    // Connections inherit these. Refused: the system's own bounds are larger, but bounds.
+    let _ = socket.set_recv_buffer_size(TCP_RECEIVE_BUFFER);
+    let _ = socket.set_send_buffer_size(TCP_SEND_BUFFER);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(TCP_UNACKNOWLEDGED));
     socket.bind(&address.into())?;
     socket.listen(TCP_BACKLOG)?;
     socket.set_nonblocking(true)?;
