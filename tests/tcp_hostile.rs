@@ -130,8 +130,7 @@ fn only_a_few_connections_may_send_long_messages_at_once() {
         // 20 of 64 kB; the rest never comes.
         stream.write_all(&[&[0xff, 0xff][..], &[0x55; 20_000]].concat()).map(|()| stream)
     };
-    let long: Vec<TcpStream> =
-        (0..40).filter_map(|number| begin(2 + number % 4).ok()).collect();
+    let long: Vec<TcpStream> = (0..40).filter_map(|number| begin(2 + number % 4).ok()).collect();
     assert!(asks(&mut connect_from(9, server.address)));
     let short = Duration::from_millis(100);
     let open = long.into_iter().filter_map(|mut stream| {
@@ -274,9 +273,9 @@ fn ten_thousand_idle_connections_take_bounded_memory_and_lock_nobody_out() {
         begun.elapsed()
     );
     assert!(most.1 < before + 8192 + 100, "{} descriptors", most.1);
-    // 8 kB each is what the bounds are made of; a debug build's tasks are larger.
+    // 8 kB each is what the bounds are made of.
     let each = (most.0 - memory) * 1024 / (most.1.saturating_sub(before) as u64).max(1);
-    assert!(each < 16 * 1024, "{each} bytes for each of {} connections", most.1 - before);
+    assert!(each < 12 * 1024, "{each} bytes for each of {} connections", most.1 - before);
     drop(held);
     let begun = Instant::now();
     while resources(&peer).1 > before + 5 {

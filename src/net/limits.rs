@@ -20,7 +20,7 @@ const MAX_WAITING: usize = 32 * 1024;
 const WAITING_SIZE: u64 = 2560;
 /// TCP connections at once, likewise.
 const MAX_CONNECTIONS: usize = 8192;
-/// What an idle connection takes: the read buffer, the task, the compressor.
+/// What an idle connection takes: the read buffer and the task.
 const CONNECTION_SIZE: u64 = 8192;
 /// Maps with a lock each: workers seldom meet.
 const PARTS: usize = 16;

@@ -1,5 +1,6 @@
 //! DNS over TCP (RFC 7766): connections as tasks, answers as they are ready.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,6 +36,11 @@ const READ_AHEAD: usize = 4096;
 const RESPONSE: usize = 4096;
 /// How long open connections may go on after the listener stops.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+thread_local! {
+    /// One for each thread of the runtime: it is larger than all else that a connection needs.
+    static COMPRESSOR: RefCell<Compressor> = RefCell::default();
+}
 
 /// Accepts until told to stop; then gives the open connections a moment to get their answers.
 pub(super) async fn serve(
@@ -86,7 +92,6 @@ struct Connection {
     listener: Arc<ListenerState>,
     shared: Arc<Shared>,
     query: Query,
-    compressor: Box<Compressor>,
     response: Vec<u8>,
     /// Answers that have to be waited for.
     owed: JoinSet<(Arc<Query>, Answer, WaitingGuard)>,
@@ -108,7 +113,6 @@ impl Connection {
             listener: Arc::clone(listener),
             shared: Arc::clone(shared),
             query,
-            compressor: Box::default(),
             response: Vec::new(),
             owed: JoinSet::new(),
         }
@@ -165,7 +169,9 @@ impl Connection {
                     if let Ok((query, answer, _guard)) = done {
                         self.response.clear();
                         self.response.extend_from_slice(&[0, 0]);
-                        if encode(&query, &answer, &mut self.compressor, &mut self.response) {
+                        if COMPRESSOR.with_borrow_mut(|compressor| {
+                            encode(&query, &answer, compressor, &mut self.response)
+                        }) {
                             self.write(stream).await?;
                         }
                     }
@@ -201,8 +207,10 @@ impl Connection {
             self.query.received = Instant::now();
             self.shared.requests.fetch_add(1, Ordering::Relaxed);
             let server = self.listener.server.load_full();
-            match server.respond(message, &mut self.query, &mut self.compressor, &mut self.response)
-            {
+            let response = COMPRESSOR.with_borrow_mut(|compressor| {
+                server.respond(message, &mut self.query, compressor, &mut self.response)
+            });
+            match response {
                 Response::Ready => self.write(stream).await?,
                 Response::Silence => {}
                 Response::Later(waiting) => self.owe(waiting),
