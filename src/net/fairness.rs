@@ -1,13 +1,14 @@
 //! One client's flood must not cost the others their answers.
 //!
 //! While requests come faster than they are answered, they wait in the socket's buffer, and what finds it full is lost, whoever sent it. So a
-//! worker that sees its socket never empty bounds what each client gets of its time: whoever has sent more than the bound in a
-//! window is turned away unread, which costs a third of an answer. The bound is one for all. It is halved until the
-//! socket gets empty again, so it reaches those who send most, and only them; it is doubled again while all is calm.
+//! worker whose socket is never empty and fills up bounds what each client gets of its time: whoever has sent more than the bound in a
+//! window is turned away unread, which costs a third of an answer. The bound is one for all, twice what clients send but for the loudest. It is
+//! doubled while all is calm, and halved where that was too much.
 //!
 //! ```text
-//! full batches in a row -> count one window -> bound: half of what the loudest client sent -> still full -> half of it -> ...
-//! calm for a while      -> twice the bound  -> ... -> no bound: nothing is counted any more
+//! full batches in a row -> count one window; the buffer fills up -> a bound
+//! calm for a second     -> twice the bound -> ... -> no bound: nothing is counted any more
+//!                                    \-> the buffer fills up again -> half of it, for 2, 4 ... 32 seconds
 //! ```
 //!
 //! Where all are as loud, or there is only one, nobody is turned away: it would help nobody.
@@ -22,13 +23,15 @@ use std::time::{Duration, Instant};
 /// Batches that were full, one after another, after which the socket counts as never empty.
 const PRESSURE: u32 = 8;
 /// The same after counting has shown that nobody is louder than the others.
-const MOST_PRESSURE: u32 = 4096;
+const MOST_PRESSURE: u32 = 512;
 /// Requests after which counting begins anew ...
 const WINDOW: u16 = 1024;
 /// ... or the time, whichever comes first: where less comes, the bound means more than anybody needs.
 const WINDOW_TIME: Duration = Duration::from_millis(100);
 /// No bound is less: 320 requests a second and worker are nobody's flood.
 const LEAST: u16 = 32;
+/// The part of the socket's buffer that may be in use before it counts as filling up.
+const MOST_FILLED: f32 = 0.125;
 /// How long it must be calm before the bound is doubled.
 const HOLD: Duration = Duration::from_secs(1);
 /// That time is doubled each time that it was too early, up to this.
@@ -52,8 +55,8 @@ enum State {
     Open,
     /// One window is counted.
     Counting,
-    /// Whoever has sent this many in a window has to wait for the next.
-    Bounded { bound: u16, calm_at: Instant, rising: bool },
+    /// Whoever has sent this many in a window has to wait for the next. From `WINDOW` on it is nobody, but not yet forgotten.
+    Bounded { bound: u16, rises_at: Instant, rising: bool },
 }
 
 /// The requests counted since it began.
@@ -74,12 +77,19 @@ impl Gate {
         Gate { state: State::Open, full: 0, pressure: PRESSURE, window: Window::new(), hold: HOLD }
     }
 
-    /// Tells that a batch was received, and whether it was as large as batches get. `report` hears who was turned away.
+    /// Tells that a batch was received, and whether it was as large as batches get. `filled` tells which part of the socket's buffer is in use,
+    /// and `report` hears who was turned away.
     #[inline]
-    pub(super) fn received(&mut self, full: bool, now: Instant, report: impl FnMut(IpAddr, u64)) {
+    pub(super) fn received(
+        &mut self,
+        full: bool,
+        now: Instant,
+        filled: impl FnOnce() -> f32,
+        report: impl FnMut(IpAddr, u64),
+    ) {
         self.full = if full { self.full + 1 } else { 0 };
         if self.state != State::Open || self.full >= self.pressure {
-            self.turn(now, report);
+            self.turn(now, filled, report);
         }
     }
 
@@ -101,34 +111,42 @@ impl Gate {
         }
     }
 
-    fn turn(&mut self, now: Instant, mut report: impl FnMut(IpAddr, u64)) {
-        let pressed = self.full >= self.pressure;
-        let over = self.window.is_over(now);
+    fn turn(
+        &mut self,
+        now: Instant,
+        filled: impl FnOnce() -> f32,
+        mut report: impl FnMut(IpAddr, u64),
+    ) {
+        let full = self.full >= self.pressure;
+        if self.state != State::Open && !self.window.is_over(now) {
+            return;
+        }
+        let pressed = full && (self.state == State::Open || filled() > MOST_FILLED);
         self.state = match self.state {
             State::Open => State::Counting,
-            _ if !over => return,
-            State::Counting => match self.bound_below(WINDOW) {
-                Some(bound) if pressed => self.bounded(bound, now),
-                _ => {
+            State::Counting => match self.window.fair().filter(|_| pressed) {
+                Some(bound) => self.bounded(bound, now),
+                None => {
                     self.pressure = (self.pressure * 4).min(MOST_PRESSURE);
                     State::Open
                 }
             },
-            State::Bounded { bound, rising, .. } if pressed => {
-                if rising {
-                    self.hold = (self.hold * 2).min(MOST_HOLD);
-                }
-                self.bounded(self.bound_below(bound).unwrap_or(bound), now)
+            State::Bounded { bound, rising: true, .. } if pressed => {
+                self.hold = (self.hold * 2).min(MOST_HOLD);
+                self.bounded(bound / 2, now)
             }
-            State::Bounded { bound, calm_at, .. } if now >= calm_at => match bound * 2 {
-                bound if bound < WINDOW => {
-                    State::Bounded { bound, calm_at: now + HOLD, rising: true }
-                }
-                _ => {
+            State::Bounded { bound, .. } if pressed => {
+                let fair = self.window.fair().unwrap_or(bound);
+                self.bounded((bound / 2).max(fair).min(bound), now)
+            }
+            State::Bounded { bound, rises_at, .. } if now >= rises_at => {
+                if bound < WINDOW {
+                    State::Bounded { bound: bound * 2, rises_at: now + HOLD, rising: true }
+                } else {
                     self.hold = HOLD;
                     State::Open
                 }
-            },
+            }
             bounded => bounded,
         };
         for (client, count) in self.window.turned_away.drain(..) {
@@ -136,21 +154,10 @@ impl Gate {
         }
         self.window.begin(now);
     }
-
-    /// A bound that is less than `bound` and turns somebody away for the good of others.
-    fn bound_below(&self, bound: u16) -> Option<u16> {
-        let window = &self.window;
-        let others = window.clients.checked_sub(1).filter(|others| *others > 0)?;
-        let usual = (window.requests - window.loudest.min(window.requests)) / others;
-        let fair = usual.saturating_mul(2).max(LEAST);
-        let half = (window.loudest.min(bound) / 2).max(fair);
-        (half < bound.min(window.loudest)).then_some(half)
-    }
-
     fn bounded(&mut self, bound: u16, now: Instant) -> State {
         self.full = 0;
         self.pressure = PRESSURE;
-        State::Bounded { bound, calm_at: now + self.hold, rising: false }
+        State::Bounded { bound, rises_at: now + self.hold, rising: false }
     }
 }
 
@@ -194,6 +201,13 @@ impl Window {
         sent
     }
 
+    /// Twice what clients sent but for the loudest, if that sent more.
+    fn fair(&self) -> Option<u16> {
+        let others = self.clients.checked_sub(1).filter(|others| *others > 0)?;
+        let usual = self.requests.saturating_sub(self.loudest) / others;
+        Some(usual.saturating_mul(2).max(LEAST)).filter(|fair| *fair < self.loudest)
+    }
+
     fn turn_away(&mut self, client: IpAddr) {
         match self.turned_away.iter_mut().find(|(known, _)| *known == client) {
             Some((_, count)) => *count += 1,
@@ -207,7 +221,7 @@ impl Window {
 mod tests {
     use super::*;
 
-    /// A socket that is offered requests in the given proportions, and gets empty if no more than `capacity` of each 1000 are answered.
+    /// A socket that is offered requests in the given proportions, and whose buffer empties if no more than `capacity` of all are answered.
     struct Flood {
         gate: Gate,
         now: Instant,
@@ -228,9 +242,11 @@ mod tests {
             let (mut sent, mut admitted) = (vec![0.0; weights.len()], vec![0.0; weights.len()]);
             let mut load = 1.0;
             for _ in 0..batches {
-                self.now += Duration::from_micros(300);
+                self.now += Duration::from_millis(3);
                 let turned_away = &mut self.turned_away;
-                self.gate.received(load > capacity, self.now, |client, count| {
+                let full = load > capacity;
+                let filled = || if full { 0.5 } else { 0.0 };
+                self.gate.received(full, self.now, filled, |client, count| {
                     let IpAddr::V4(client) = client else { panic!("only IPv4 here") };
                     turned_away[usize::from(client.octets()[3])] += count;
                 });
@@ -274,8 +290,8 @@ mod tests {
     fn the_loud_one_is_turned_away_and_the_others_are_not() {
         for (times, capacity) in [(20.0, 0.9), (99.0, 0.6), (20.0 * 99.0, 0.1)] {
             let mut flood = Flood::new();
-            flood.offer(&one_loud(times), capacity, 1000);
-            let shares = flood.offer(&one_loud(times), capacity, 5000);
+            flood.offer(&one_loud(times), capacity, 500);
+            let shares = flood.offer(&one_loud(times), capacity, 2000);
             assert!(shares[0] < 0.95, "{times}: the loud one: {}", shares[0]);
             assert!(shares[1..].iter().all(|share| *share == 1.0), "{times}: {shares:?}");
             assert!(flood.turned_away[0] > 0 && flood.turned_away[1..].iter().all(|n| *n == 0));
@@ -285,7 +301,7 @@ mod tests {
     #[test]
     fn where_all_are_as_loud_nobody_is_turned_away() {
         for clients in [1, 2, 4, 100] {
-            let shares = Flood::new().offer(&vec![1.0; clients], 0.5, 5000);
+            let shares = Flood::new().offer(&vec![1.0; clients], 0.5, 2000);
             assert!(shares.iter().all(|share| *share == 1.0), "{clients} clients: {shares:?}");
         }
     }
@@ -295,20 +311,29 @@ mod tests {
         let mut weights = vec![1.0; 100];
         weights[..3].fill(300.0);
         let mut flood = Flood::new();
-        flood.offer(&weights, 0.5, 1000);
-        let shares = flood.offer(&weights, 0.5, 5000);
+        flood.offer(&weights, 0.5, 500);
+        let shares = flood.offer(&weights, 0.5, 2000);
         assert!(shares[3..].iter().all(|share| *share == 1.0), "{shares:?}");
         assert!(shares[..3].iter().all(|share| (share - shares[0]).abs() < 0.05), "{shares:?}");
     }
 
     #[test]
+    fn a_flood_that_goes_on_is_tried_less_and_less_often() {
+        let mut flood = Flood::new();
+        flood.offer(&one_loud(2000.0), 0.6, 1000);
+        let first = flood.gate.hold;
+        flood.offer(&one_loud(2000.0), 0.6, 10_000);
+        assert!(flood.gate.hold > first && flood.gate.hold > HOLD * 4, "{:?}", flood.gate.hold);
+    }
+
+    #[test]
     fn the_bound_goes_when_the_flood_is_over() {
         let mut flood = Flood::new();
-        flood.offer(&one_loud(2000.0), 0.1, 5000);
+        flood.offer(&one_loud(2000.0), 0.1, 1000);
         assert!(!flood.gate.is_open());
         flood.offer(&one_loud(20.0), 1.0, 100);
         assert!(!flood.gate.is_open(), "not at once");
-        for _ in 0..600 {
+        for _ in 0..1200 {
             flood.now += WINDOW_TIME;
             flood.offer(&one_loud(20.0), 1.0, 1);
         }

@@ -30,7 +30,7 @@ use super::fairness::Gate;
 use super::heartbeat::Beat;
 use super::tasks::{Task, Tasks, Woken};
 use super::{LOOK_UP, ListenerState, Shared};
-use crate::sys::{BATCH, Batch, ReturnPath, send_late};
+use crate::sys::{BATCH, Batch, ReturnPath, receive_buffer_filled, send_late};
 
 /// Tasks polled before the client socket is looked at again.
 const RUN: usize = 2 * BATCH;
@@ -164,7 +164,7 @@ impl Worker {
                 Ok(count) => {
                     query.received = Instant::now();
                     exchanges.clients_read(query.received, count < BATCH);
-                    round.answer(count, &mut batch, &mut query, &mut out);
+                    round.answer(&socket, count, &mut batch, &mut query, &mut out);
                 }
                 // Nothing is there, or nothing came within the read time-out.
                 Err(error)
@@ -239,10 +239,18 @@ struct Round {
 }
 
 impl Round {
-    fn answer(&mut self, count: usize, batch: &mut Batch, query: &mut Query, out: &mut Out) {
+    fn answer(
+        &mut self,
+        socket: &UdpSocket,
+        count: usize,
+        batch: &mut Batch,
+        query: &mut Query,
+        out: &mut Out,
+    ) {
         self.shared.requests.fetch_add(count as u64, Ordering::Relaxed);
         let turned_away = self.shared.limits.turned_away();
-        self.gate.received(count == BATCH, query.received, |client, count| {
+        let filled = || receive_buffer_filled(socket);
+        self.gate.received(count == BATCH, query.received, filled, |client, count| {
             turned_away.add(client, count);
         });
         let server = self.listener.server.load();

@@ -18,7 +18,7 @@ pub use connected::{Inbox, send_connected, send_late};
 #[cfg(target_os = "linux")]
 pub use linux::{Batch, ReturnPath};
 #[cfg(target_os = "linux")]
-pub use socket::{dropped_datagrams, want_local_address};
+pub use socket::{dropped_datagrams, receive_buffer_filled, want_local_address};
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
@@ -27,7 +27,8 @@ mod tests;
 mod portable;
 #[cfg(not(target_os = "linux"))]
 pub use portable::{
-    Batch, Inbox, ReturnPath, dropped_datagrams, send_connected, send_late, want_local_address,
+    Batch, Inbox, ReturnPath, dropped_datagrams, receive_buffer_filled, send_connected, send_late,
+    want_local_address,
 };
 
 /// Most bytes of a request datagram. CoreDNS reads 512 (RFC 1035 section 4.2.1) and so do we: what is longer is cut, and

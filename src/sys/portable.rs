@@ -27,6 +27,11 @@ pub fn dropped_datagrams(_socket: &UdpSocket) -> u32 {
     0
 }
 
+/// Not known here.
+pub fn receive_buffer_filled(_socket: &UdpSocket) -> f32 {
+    0.0
+}
+
 /// A buffer for one datagram.
 pub struct Batch {
     request: [u8; REQUEST_SIZE],

@@ -7,8 +7,10 @@ use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::ptr;
 
-/// How many numbers `SO_MEMINFO` gives at the most, and which of them counts drops (`linux/sock_diag.h`).
+/// How many numbers `SO_MEMINFO` gives at the most, and what some of them are (`linux/sock_diag.h`).
 const MEMINFO: usize = 16;
+const RECEIVE_USED: usize = 0;
+const RECEIVE_SIZE: usize = 1;
 const DROPS: usize = 8;
 
 /// Asks the kernel to say which local address each datagram was sent to.
@@ -34,17 +36,29 @@ pub fn want_local_address(socket: &UdpSocket, v6: bool) -> io::Result<()> {
 
 /// How many datagrams the kernel has dropped because the socket's buffer was full.
 pub fn dropped_datagrams(socket: &UdpSocket) -> u32 {
-    let mut info = [0_u32; MEMINFO];
-    let mut length = size_of_val(&info) as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes into `info`, which is as large, and says in `length` how many it wrote.
-    let result = unsafe {
+    memory_information(socket)[DROPS]
+}
+
+/// Which part of the socket's receive buffer is in use.
+pub fn receive_buffer_filled(socket: &UdpSocket) -> f32 {
+    let information = memory_information(socket);
+    information[RECEIVE_USED] as f32 / information[RECEIVE_SIZE].max(1) as f32
+}
+
+/// Zeros where the kernel does not tell.
+fn memory_information(socket: &UdpSocket) -> [u32; MEMINFO] {
+    let mut information = [0_u32; MEMINFO];
+    let mut length = size_of_val(&information) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes into `information`, which is as large, and any bytes are numbers. An error
+    // leaves it as it is.
+    unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
             libc::SO_MEMINFO,
-            ptr::from_mut(&mut info).cast(),
+            ptr::from_mut(&mut information).cast(),
             ptr::from_mut(&mut length),
-        )
-    };
-    if result < 0 { 0 } else { info[DROPS] }
+        );
+    }
+    information
 }

@@ -13,6 +13,7 @@ mod group;
 mod load;
 mod overload;
 mod ramp;
+mod reload;
 mod rollout;
 mod server;
 mod support;
@@ -42,6 +43,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("rollout-sigterm", rollout::sigterm),
     ("rollout-takeover", rollout::takeover),
     ("rollout-kill", rollout::kill),
+    ("reload", reload::run),
     ("cpu-limit", cpu_limit::run),
 ];
 

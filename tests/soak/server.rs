@@ -34,7 +34,7 @@ pub(crate) struct Launch<'a> {
 pub(crate) struct Server {
     process: Process,
     pub(crate) address: SocketAddr,
-    pub(crate) directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
     health: u16,
     metrics: u16,
     /// Removed after the process has ended.
@@ -104,7 +104,7 @@ impl Server {
         let server = Server {
             process: Process::start(&mut command, &path("log")),
             address: SocketAddr::from(([127, 0, 0, 1], port)),
-            directory,
+            _directory: directory,
             health,
             metrics,
             _group: group,

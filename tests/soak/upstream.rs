@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often its thread looks whether it is over.
@@ -12,7 +12,6 @@ const TICK: Duration = Duration::from_millis(20);
 /// An upstream that answers every question with an address, after a while. It ends when it is dropped.
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
-    asked: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 }
 
@@ -23,16 +22,14 @@ impl Upstream {
         socket.set_read_timeout(Some(TICK)).expect("a time-out can be set");
         let upstream = Upstream {
             address: socket.local_addr().expect("a bound socket has an address"),
-            asked: Arc::default(),
             stop: Arc::default(),
         };
-        let (asked, stop) = (Arc::clone(&upstream.asked), Arc::clone(&upstream.stop));
+        let stop = Arc::clone(&upstream.stop);
         std::thread::spawn(move || {
             let mut owed: VecDeque<(Instant, SocketAddr, Vec<u8>)> = VecDeque::new();
             let mut request = [0; 1024];
             while !stop.load(Ordering::Relaxed) {
                 if let Ok((length, client)) = socket.recv_from(&mut request) {
-                    asked.fetch_add(1, Ordering::Relaxed);
                     // Nobody waits for what is later than all that.
                     if owed.len() < 100_000 {
                         owed.push_back((
@@ -50,11 +47,6 @@ impl Upstream {
             }
         });
         upstream
-    }
-
-    /// Questions it was asked.
-    pub(crate) fn asked(&self) -> u64 {
-        self.asked.load(Ordering::Relaxed)
     }
 }
 

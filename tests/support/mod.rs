@@ -5,6 +5,7 @@ pub mod client;
 pub mod cluster;
 pub mod peer;
 pub mod ports;
+#[expect(dead_code, reason = "the soak scenarios use the rest")]
 pub mod process;
 pub mod real_api_server;
 pub mod relay;
