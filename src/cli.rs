@@ -211,6 +211,7 @@ fn check(plugins: &'static [PluginKind], file: Option<PathBuf>) -> ExitCode {
         metrics: Arc::new(Registry::new(1)),
         output: Output::new(std::io::sink()),
         lasting: Arc::default(),
+        liveness: Arc::default(),
     };
     let checked = configuration::load(&Source::File(path.clone()), &surroundings);
     match checked {

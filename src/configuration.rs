@@ -9,6 +9,7 @@ use periplus_core::corefile::{
     unknown_directive,
 };
 use periplus_core::lasting::Lasting;
+use periplus_core::liveness::Liveness;
 use periplus_core::metrics::Registry;
 use periplus_core::name::Name;
 use periplus_core::output::Output;
@@ -44,6 +45,8 @@ pub struct Surroundings {
     pub output: Arc<Output>,
     /// What outlives a reload.
     pub lasting: Arc<Lasting>,
+    /// Whether the process lives.
+    pub liveness: Arc<Liveness>,
 }
 
 /// CoreDNS plugins that Periplus does not have yet; naming one is a clear error.
@@ -137,6 +140,7 @@ fn build(corefile: &Corefile, surroundings: &Surroundings) -> Result<Configurati
         &surroundings.directory,
     );
     instance.lasting = Arc::clone(&surroundings.lasting);
+    instance.liveness = Arc::clone(&surroundings.liveness);
     // CoreDNS's order: for each directive, for each block.
     for kind in surroundings.plugins {
         for draft in &mut drafts {

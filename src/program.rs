@@ -121,6 +121,7 @@ impl Program {
             metrics: Arc::clone(&metrics),
             output: Arc::clone(&options.output),
             lasting: Arc::default(),
+            liveness: Arc::default(),
         };
         let (corefile, configuration) = configure(&options.source, &surroundings)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -132,6 +133,7 @@ impl Program {
         runtime.spawn(housekeeping::keep_memory_small());
         let mut listeners =
             Listeners::new(workers, &metrics, Budget::of_process(), runtime.handle().clone());
+        listeners.watch(Arc::clone(&surroundings.liveness));
         let mut admin = Admin::default();
         let reload_failures = metrics.counter(
             "coredns_reload_failed_total",

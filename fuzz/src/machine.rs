@@ -82,6 +82,8 @@ pub fn surroundings(plugins: &'static [PluginKind]) -> Surroundings {
         directory: std::env::temp_dir(),
         metrics: Arc::new(Registry::new(1)),
         output: Arc::clone(OUTPUT.get_or_init(|| Output::new(std::io::sink()))),
+        liveness: Arc::default(),
+        lasting: Arc::default(),
     }
 }
 
@@ -140,7 +142,7 @@ impl Plugin for Upstream {
 /// Runs the background tasks until all plugins are ready.
 async fn ready(instance: &mut Instance) {
     let stop = CancellationToken::new();
-    for task in std::mem::take(&mut instance.tasks) {
+    for task in instance.take_tasks() {
         tokio::spawn((task.make)(stop.clone()));
     }
     let begun = Instant::now();

@@ -97,6 +97,8 @@ pub(crate) fn drive(path: &str, count: u64) -> Result<()> {
         directory: directory.path().to_owned(),
         metrics,
         output: Output::new(std::io::sink()),
+        liveness: Arc::default(),
+        lasting: Arc::default(),
     };
     let source = Source::Text { name: "Corefile".into(), text };
     let (_, configuration) =
@@ -110,7 +112,7 @@ pub(crate) fn drive(path: &str, count: u64) -> Result<()> {
 /// Runs the background tasks until all plugins are ready.
 async fn ready(instance: &mut Instance) -> Result<()> {
     let stop = CancellationToken::new();
-    for task in std::mem::take(&mut instance.tasks) {
+    for task in instance.take_tasks() {
         tokio::spawn((task.make)(stop.clone()));
     }
     let begun = Instant::now();
