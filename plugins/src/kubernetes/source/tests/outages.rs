@@ -181,8 +181,8 @@ async fn hour(outage: Outage, remark: &str) {
     assert!(most <= attempt + longest + 2.0, "{gaps:?}");
     assert!(most - least > 2.0, "without chance: {gaps:?}");
 
-    // Nothing piles up.
-    assert!(running_tasks() <= tasks, "{} tasks, after {tasks} at most", running_tasks());
+    // Nothing piles up with the tries, of which there are dozens at least.
+    assert!(running_tasks() <= 2 * tasks, "{} tasks, after {tasks} at most", running_tasks());
 
     server.set_outage(None);
     let expected = ["Namespace a", "Service a/changed", "Service a/new", "Service a/same"];
@@ -233,11 +233,22 @@ enum Restored {
 
 #[tokio::test(start_paused = true)]
 async fn a_backup_is_current_a_minute_after_its_server_is_back() {
-    for restored in [Restored::Speaks, Restored::Hangs, Restored::Overtook] {
-        for outage in [None, Some(Outage::Refused), Some(Outage::Status(503)), Some(Outage::Silent)]
-        {
-            restore(restored, outage).await;
-        }
+    each_outage(Restored::Speaks).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backup_of_a_silent_server_is_current_as_soon() {
+    each_outage(Restored::Hangs).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backup_that_overtook_is_current_as_soon() {
+    each_outage(Restored::Overtook).await;
+}
+
+async fn each_outage(restored: Restored) {
+    for outage in [None, Some(Outage::Refused), Some(Outage::Status(503)), Some(Outage::Silent)] {
+        restore(restored, outage).await;
     }
 }
 
