@@ -114,7 +114,8 @@ pub fn load(
     match build(&corefile, surroundings) {
         Ok(configuration) => Ok((corefile, configuration)),
         Err(diagnostics) => {
-            Err(Failed { diagnostics, sources: corefile.sources, blocks: corefile.blocks })
+            let Corefile { blocks, sources, inputs, .. } = corefile;
+            Err(Failed { diagnostics, sources, blocks, inputs })
         }
     }
 }

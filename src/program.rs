@@ -30,6 +30,7 @@ use crate::configuration::{self, Configuration, Surroundings, working_directory}
 use crate::housekeeping;
 use crate::net::{ListenError, Listeners};
 use crate::source::Source;
+use crate::watch::FileWatch;
 
 /// Traffic counts as quiet when nothing was asked for this long.
 const QUIET: Duration = Duration::from_secs(1);
@@ -61,6 +62,7 @@ pub struct Program {
     admin: Admin,
     running: Running,
     reload_failures: Counter,
+    watch: FileWatch,
 }
 
 /// The tasks and settings of the configuration that is in force.
@@ -145,8 +147,18 @@ impl Program {
             &mut listeners,
             &mut admin,
         ))?;
-        let program =
-            Program { options, surroundings, runtime, listeners, admin, running, reload_failures };
+        let mut watch = FileWatch::default();
+        watch.watch(options.source.file(), &corefile.inputs);
+        let program = Program {
+            options,
+            surroundings,
+            runtime,
+            listeners,
+            admin,
+            running,
+            reload_failures,
+            watch,
+        };
         program.show_version(None);
         Ok(program)
     }
@@ -184,8 +196,12 @@ impl Program {
     /// configuration that failed now.
     pub fn reload_if_changed(&mut self, tried: Option<Fingerprint>) -> Option<Fingerprint> {
         let fingerprint = match self.options.source.load(self.options.default_port) {
-            Ok(corefile) => corefile.fingerprint(),
+            Ok(corefile) => {
+                self.watch.watch(self.options.source.file(), &corefile.inputs);
+                corefile.fingerprint()
+            }
             Err(failed) => {
+                self.watch.watch(self.options.source.file(), &failed.inputs);
                 let lines = failed.diagnostics.render_lines(&failed.sources);
                 tracing::warn!("plugin/reload: Corefile parse failed: {lines}");
                 return tried;
@@ -207,6 +223,12 @@ impl Program {
                 Some(fingerprint)
             }
         }
+    }
+
+    /// Looks whether the files behind the configuration are other ones, or others' contents, than when it was last read, without reading
+    /// them. A change is told at the first look that finds it settled.
+    pub fn files_have_changed(&mut self) -> bool {
+        self.watch.look()
     }
 
     /// How often to look for a changed configuration, if `reload` is there.
