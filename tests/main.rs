@@ -10,6 +10,7 @@ mod command_line;
 mod folders;
 mod liveness;
 mod messages;
+mod mutations;
 mod parity;
 mod readme;
 mod reload;

@@ -5,7 +5,6 @@ pub mod client;
 pub mod cluster;
 pub mod peer;
 pub mod ports;
-#[expect(dead_code, reason = "the soak scenarios use the rest")]
 pub mod process;
 pub mod real_api_server;
 pub mod relay;
