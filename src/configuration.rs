@@ -49,6 +49,20 @@ pub struct Surroundings {
     pub liveness: Arc<Liveness>,
 }
 
+impl Surroundings {
+    /// Surroundings of a process that has just begun: nothing lasts yet, and it lives.
+    pub fn new(
+        plugins: &'static [PluginKind],
+        default_port: u16,
+        directory: PathBuf,
+        metrics: Arc<Registry>,
+        output: Arc<Output>,
+    ) -> Surroundings {
+        let (lasting, liveness) = Default::default();
+        Surroundings { plugins, default_port, directory, metrics, output, lasting, liveness }
+    }
+}
+
 /// CoreDNS plugins that Periplus does not have yet; naming one is a clear error.
 pub const NOT_YET: &[&str] = &[
     "acl",
@@ -117,7 +131,8 @@ pub fn load(
     match build(&corefile, surroundings) {
         Ok(configuration) => Ok((corefile, configuration)),
         Err(diagnostics) => {
-            Err(Failed { diagnostics, sources: corefile.sources, blocks: corefile.blocks })
+            let Corefile { blocks, sources, inputs, .. } = corefile;
+            Err(Failed { diagnostics, sources, blocks, inputs })
         }
     }
 }

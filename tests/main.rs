@@ -11,6 +11,7 @@ mod folders;
 mod lasting;
 mod liveness;
 mod messages;
+mod mutations;
 mod parity;
 mod readme;
 mod reload;

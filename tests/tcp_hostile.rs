@@ -33,15 +33,13 @@ impl Small {
     fn start() -> Small {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime can be started");
         let metrics = Arc::new(Registry::new(1));
-        let surroundings = Surroundings {
-            plugins: periplus_plugins::ORDER,
-            default_port: 0,
-            directory: ".".into(),
-            metrics: Arc::clone(&metrics),
-            output: Output::new(std::io::sink()),
-            liveness: Arc::default(),
-            lasting: Arc::default(),
-        };
+        let surroundings = Surroundings::new(
+            periplus_plugins::ORDER,
+            0,
+            ".".into(),
+            Arc::clone(&metrics),
+            Output::new(std::io::sink()),
+        );
         let text = ".:0 {\n    bind 127.0.0.1\n    whoami\n}\n".to_owned();
         let source = Source::Text { name: "Corefile".into(), text };
         let (_, configuration) =
@@ -69,9 +67,15 @@ impl Drop for Small {
 
 /// A connection from 127.0.0.`host`.
 fn connect_from(host: u8, server: SocketAddr) -> TcpStream {
+    connect_from_port(host, 0, server)
+}
+
+fn connect_from_port(host: u8, port: u16, server: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    let own = SocketAddr::new(IpAddr::from([127, 0, 0, host]), 0);
-    socket.bind(&own.into()).expect("all of 127/8 is loopback's");
+    socket.set_reuse_address(true).expect("a socket can be made so");
+    let own = |port| SocketAddr::new(IpAddr::from([127, 0, 0, host]), port).into();
+    let bound = socket.bind(&own(port)).or_else(|_| socket.bind(&own(0)));
+    bound.expect("all of 127/8 is loopback's");
     socket.connect(&server.into()).expect("the server listens");
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out can be set");
@@ -252,7 +256,9 @@ fn ten_thousand_idle_connections_take_bounded_memory_and_lock_nobody_out() {
     let mut held = Vec::with_capacity(wanted);
     let mut most = (0, 0);
     for number in 0..wanted {
-        let mut stream = connect_from(2 + (number % 10) as u8, server);
+        // From ports that the system chooses for nobody: those are for the servers of other tests.
+        let (host, port) = (2 + (number % 10) as u8, 21_000 + (number / 10) as u16);
+        let mut stream = connect_from_port(host, port, server);
         match number % 4 {
             // In the middle of a message, or ended at once: most ask, and then say no more.
             0 => stream.write_all(&frame[..9]).expect("the server reads"),
