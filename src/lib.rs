@@ -17,3 +17,4 @@ pub mod program;
 pub mod signals;
 pub mod source;
 pub mod sys;
+mod watch;

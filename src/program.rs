@@ -32,6 +32,7 @@ use crate::configuration::{self, Configuration, Surroundings, working_directory}
 use crate::housekeeping;
 use crate::net::{ListenError, Listeners};
 use crate::source::Source;
+use crate::watch::FileWatch;
 
 /// Traffic counts as quiet when nothing was asked for this long.
 const QUIET: Duration = Duration::from_secs(1);
@@ -65,6 +66,7 @@ pub struct Program {
     admin: Admin,
     running: Running,
     reload_failures: Counter,
+    watch: FileWatch,
 }
 
 /// The tasks and settings of the configuration that is in force.
@@ -114,14 +116,13 @@ impl Program {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = options.workers.unwrap_or(cpus).max(1);
         let metrics = Arc::new(Registry::new(workers));
-        let surroundings = Surroundings {
-            plugins: options.plugins,
-            default_port: options.default_port,
-            directory: working_directory(),
-            metrics: Arc::clone(&metrics),
-            output: Arc::clone(&options.output),
-            lasting: Arc::default(),
-        };
+        let surroundings = Surroundings::new(
+            options.plugins,
+            options.default_port,
+            working_directory(),
+            Arc::clone(&metrics),
+            Arc::clone(&options.output),
+        );
         let (corefile, configuration) = configure(&options.source, &surroundings)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(cpus)
@@ -132,6 +133,7 @@ impl Program {
         runtime.spawn(housekeeping::keep_memory_small());
         let mut listeners =
             Listeners::new(workers, &metrics, Budget::of_process(), runtime.handle().clone());
+        listeners.watch(Arc::clone(&surroundings.liveness));
         let mut admin = Admin::default();
         let reload_failures = metrics.counter(
             "coredns_reload_failed_total",
@@ -155,8 +157,18 @@ impl Program {
             &mut listeners,
             &mut admin,
         ))?;
-        let program =
-            Program { options, surroundings, runtime, listeners, admin, running, reload_failures };
+        let mut watch = FileWatch::default();
+        watch.watch(options.source.file(), &corefile.inputs);
+        let program = Program {
+            options,
+            surroundings,
+            runtime,
+            listeners,
+            admin,
+            running,
+            reload_failures,
+            watch,
+        };
         program.show_version(None);
         Ok(program)
     }
@@ -197,8 +209,12 @@ impl Program {
     /// configuration that failed now.
     pub fn reload_if_changed(&mut self, tried: Option<Fingerprint>) -> Option<Fingerprint> {
         let fingerprint = match self.options.source.load(self.options.default_port) {
-            Ok(corefile) => corefile.fingerprint(),
+            Ok(corefile) => {
+                self.watch.watch(self.options.source.file(), &corefile.inputs);
+                corefile.fingerprint()
+            }
             Err(failed) => {
+                self.watch.watch(self.options.source.file(), &failed.inputs);
                 let lines = failed.diagnostics.render_lines(&failed.sources);
                 tracing::warn!("plugin/reload: Corefile parse failed: {lines}");
                 return tried;
@@ -223,6 +239,12 @@ impl Program {
                 }
             }
         }
+    }
+
+    /// Looks whether the files behind the configuration are other ones, or others' contents, than when it was last read, without reading
+    /// them. A change is told at the first look that finds it settled.
+    pub fn files_have_changed(&mut self) -> bool {
+        self.watch.look()
     }
 
     /// How often to look for a changed configuration, if `reload` is there.

@@ -15,6 +15,7 @@ pub mod encode;
 pub mod exchange;
 pub mod interfaces;
 pub mod lasting;
+pub mod liveness;
 pub mod memory;
 pub mod metrics;
 pub mod name;

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::corefile::{Diagnostic, Diagnostics, Directive, Key, Scheme, Word, shown};
 use crate::lasting::Lasting;
+use crate::liveness::Liveness;
 use crate::metrics::Registry;
 use crate::name::Name;
 use crate::output::Output;
@@ -152,6 +153,8 @@ pub struct Instance {
     pub readiness: Arc<Readiness>,
     /// What outlives a reload.
     pub lasting: Arc<Lasting>,
+    /// What the process says of itself, for `health`.
+    pub liveness: Arc<Liveness>,
     /// Background tasks.
     pub tasks: Vec<Task>,
     /// What has to be there before a reload puts the configuration in force.
@@ -176,6 +179,7 @@ impl Instance {
             output,
             readiness: Arc::default(),
             lasting: Arc::default(),
+            liveness: Arc::default(),
             tasks: Vec::new(),
             preparations: Vec::new(),
             pages: Vec::new(),
@@ -213,6 +217,12 @@ impl Instance {
         let preparation =
             Preparation { name, patience, is_done: Arc::new(is_done), task: Some(task) };
         self.preparations.push(preparation);
+    }
+
+    /// All tasks, those that prepare first: for whoever runs them without a server.
+    pub fn take_tasks(&mut self) -> Vec<Task> {
+        let prepare = self.preparations.iter_mut().filter_map(|needed| needed.task.take());
+        prepare.chain(self.tasks.drain(..)).collect()
     }
 
     /// Registers a page of an admin HTTP listener. All pages with the same address share one listener, which

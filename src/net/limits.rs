@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use periplus_core::memory::Budget;
 use periplus_core::metrics::{Counter, Registry};
 
+use super::connections::Connections;
 use super::turned_away::TurnedAway;
 
 /// Queries that may wait for I/O at once where memory is no matter.
@@ -19,21 +20,17 @@ const MAX_WAITING: usize = 32 * 1024;
 const WAITING_SIZE: u64 = 2560;
 /// TCP connections at once, likewise.
 const MAX_CONNECTIONS: usize = 8192;
-/// What an idle connection takes: the read buffer, the task, the compressor.
+/// What an idle connection takes: the read buffer and the task.
 const CONNECTION_SIZE: u64 = 8192;
-/// One peer may have one in so many of all connections: a node's cache, or a NAT gateway with many pods behind it, may have hundreds.
-const PARTS_OF_PEER: usize = 4;
 /// Maps with a lock each: workers seldom meet.
 const PARTS: usize = 16;
 
 /// Counters of what is held, and of what was turned away.
 pub struct Limits {
     waiters: Arc<Waiters>,
-    connections: Arc<Mutex<Connections>>,
-    max_connections: usize,
+    connections: Arc<Connections>,
     turned_away: Arc<TurnedAway>,
     no_place: Counter,
-    no_connection: Counter,
 }
 
 /// Who waits for I/O.
@@ -47,12 +44,6 @@ struct Waiters {
 
 type Counts = HashMap<IpAddr, usize, foldhash::fast::RandomState>;
 
-#[derive(Default)]
-struct Connections {
-    total: usize,
-    by_peer: Counts,
-}
-
 impl Limits {
     /// Nothing held yet.
     pub fn new(metrics: &Arc<Registry>, budget: Budget) -> Limits {
@@ -65,10 +56,11 @@ impl Limits {
                 by_client: Default::default(),
                 hasher: foldhash::fast::RandomState::default(),
             }),
-            connections: Arc::default(),
-            max_connections: budget.count(8, CONNECTION_SIZE, 64, MAX_CONNECTIONS),
+            connections: Arc::new(Connections::new(
+                budget.count(8, CONNECTION_SIZE, 64, MAX_CONNECTIONS),
+                TurnedAway::counter(metrics, "connections"),
+            )),
             no_place: TurnedAway::counter(metrics, "waiting"),
-            no_connection: TurnedAway::counter(metrics, "connections"),
             turned_away,
         };
         let waiters = Arc::clone(&limits.waiters);
@@ -102,18 +94,9 @@ impl Limits {
         }
     }
 
-    /// Admits one more connection of a peer, until the guard is dropped.
-    pub fn connect(&self, peer: IpAddr) -> Option<ConnectionGuard> {
-        let mut connections = lock(&self.connections);
-        let of_peer = connections.by_peer.get(&peer).copied().unwrap_or(0);
-        let most = self.max_connections;
-        if connections.total >= most || of_peer >= most / PARTS_OF_PEER {
-            self.no_connection.add(1);
-            return None;
-        }
-        connections.total += 1;
-        connections.by_peer.insert(peer, of_peer + 1);
-        Some(ConnectionGuard { connections: Arc::clone(&self.connections), peer })
+    /// Who is connected.
+    pub(super) fn connections(&self) -> &Arc<Connections> {
+        &self.connections
     }
 }
 
@@ -182,25 +165,6 @@ impl Drop for WaitingGuard {
     }
 }
 
-/// One open connection.
-pub struct ConnectionGuard {
-    connections: Arc<Mutex<Connections>>,
-    peer: IpAddr,
-}
-
-impl Drop for ConnectionGuard {
-    fn drop(&mut self) {
-        let mut connections = lock(&self.connections);
-        connections.total -= 1;
-        if let Some(count) = connections.by_peer.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                connections.by_peer.remove(&self.peer);
-            }
-        }
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -215,30 +179,6 @@ mod tests {
 
     fn limits() -> Limits {
         Limits::new(&Arc::new(Registry::new(1)), Budget::default())
-    }
-
-    #[test]
-    fn one_peer_cannot_take_all_connections() {
-        let limits = limits();
-        let held: Vec<_> =
-            std::iter::from_fn(|| limits.connect(peer(0))).take(MAX_CONNECTIONS).collect();
-        assert_eq!(held.len(), MAX_CONNECTIONS / PARTS_OF_PEER);
-        assert!(limits.connect(peer(1)).is_some());
-        assert_eq!(limits.no_connection.value(), 1);
-        drop(held);
-        assert!(limits.connect(peer(0)).is_some());
-    }
-
-    #[test]
-    fn connections_are_bounded_in_all_and_given_back() {
-        let limits = limits();
-        let held: Vec<_> = (0..MAX_CONNECTIONS + 5).map(|one| limits.connect(peer(one))).collect();
-        assert_eq!(held.iter().flatten().count(), MAX_CONNECTIONS);
-        assert!(limits.connect(peer(0)).is_none());
-        drop(held);
-        assert!(limits.connect(peer(0)).is_some());
-        let connections = limits.connections.lock().unwrap();
-        assert!(connections.total == 0 && connections.by_peer.is_empty(), "nothing is left");
     }
 
     #[test]
@@ -276,6 +216,6 @@ mod tests {
     fn the_bounds_follow_the_memory_limit() {
         let limits = Limits::new(&Arc::new(Registry::new(1)), Budget::new(Some(64 << 20)));
         assert_eq!(limits.waiters.most, (16 << 20) / WAITING_SIZE as usize);
-        assert_eq!(limits.max_connections, 1024);
+        assert_eq!(limits.connections.most(), 1024);
     }
 }

@@ -12,8 +12,10 @@
 //! saves another 600. Those of the wildcard receive whatever is sent to any other address, also to one that comes later. TCP has one
 //! socket for all.
 
+mod connections;
 mod exchange;
 mod fairness;
+mod heartbeat;
 mod limits;
 mod losses;
 mod tasks;
@@ -31,6 +33,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use periplus_core::interfaces::interface_addresses;
+use periplus_core::liveness::Liveness;
 use periplus_core::memory::Budget;
 use periplus_core::metrics::{CellPool, Counter, Registry};
 use periplus_core::server::Server;
@@ -38,6 +41,7 @@ use periplus_core::setup::{BindAddress, ListenAddress};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio_util::sync::CancellationToken;
 
+use heartbeat::Heartbeats;
 pub use limits::Limits;
 use losses::Losses;
 use turned_away::TurnedAway;
@@ -51,6 +55,15 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 const LEAST_RECEIVE_BUFFER: usize = 128 << 10;
 /// UDP sockets of one worker on the wildcard: two families, and three addresses.
 const SOCKETS_OF_WORKER: u64 = 5;
+/// What the kernel may hold of a connection's requests, which are small. It counts twice as much, for its own data about them. Left alone,
+/// it goes up to several megabytes.
+const TCP_RECEIVE_BUFFER: usize = 16 << 10;
+/// What the kernel may hold of answers that a peer does not take: the longest fits.
+const TCP_SEND_BUFFER: usize = 64 << 10;
+/// A peer that does not acknowledge for so long is gone (RFC 5482). It bounds the time that the kernel keeps unsent answers, also of connections
+/// that are closed already.
+#[cfg(target_os = "linux")]
+const TCP_UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// Connections that may wait to be accepted.
 const TCP_BACKLOG: i32 = 1024;
 
@@ -66,6 +79,7 @@ struct Shared {
     cells: Arc<CellPool>,
     limits: Limits,
     losses: Arc<Losses>,
+    heartbeats: Heartbeats,
     /// Requests that get no answer because none is due: messages that are no queries, and what a plugin keeps silent about.
     unanswered: Counter,
     /// Answers that the kernel did not take.
@@ -131,6 +145,7 @@ impl Listeners {
             cells: CellPool::new(metrics.workers()),
             limits: Limits::new(metrics, budget),
             losses: Losses::new(metrics),
+            heartbeats: Heartbeats::new(metrics),
             unanswered: TurnedAway::counter(metrics, "no_answer_due"),
             unsent: TurnedAway::counter(metrics, "not_sent"),
             receive_buffer: budget.count(
@@ -171,6 +186,12 @@ impl Listeners {
             gone.into_iter().filter_map(|address| self.open.remove(&address)).collect();
         close_all(gone);
         Ok(())
+    }
+
+    /// Tells `liveness` of workers that are stuck, from now on.
+    pub fn watch(&self, liveness: Arc<Liveness>) {
+        let shared = Arc::clone(&self.shared);
+        self.shared.runtime.spawn(async move { shared.heartbeats.watch(&liveness).await });
     }
 
     /// Where each listener listens; tells the port when 0 was asked for.
@@ -286,8 +307,9 @@ impl Sockets {
             .into_iter()
             .enumerate()
             .filter_map(|(index, socket)| {
-                let worker = udp::Worker::new(Arc::clone(&inner), Arc::clone(shared), socket);
                 let name = format!("udp-{}-{index}", self.local.port());
+                let (inner, shared) = (Arc::clone(&inner), Arc::clone(shared));
+                let worker = udp::Worker::new(inner, shared, socket, &name);
                 std::thread::Builder::new().name(name).spawn(move || worker.run()).ok()
             })
             .collect();
@@ -342,6 +364,11 @@ fn tcp_socket(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(address.ip() != IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED))?;
     }
+    // Connections inherit these. Refused: the system's own bounds are larger, but bounds.
+    let _ = socket.set_recv_buffer_size(TCP_RECEIVE_BUFFER);
+    let _ = socket.set_send_buffer_size(TCP_SEND_BUFFER);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(TCP_UNACKNOWLEDGED));
     socket.bind(&address.into())?;
     socket.listen(TCP_BACKLOG)?;
     socket.set_nonblocking(true)?;

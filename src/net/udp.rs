@@ -27,6 +27,7 @@ use periplus_core::server::Response;
 
 use super::exchange::{EventQueue, Exchanges};
 use super::fairness::Gate;
+use super::heartbeat::Beat;
 use super::tasks::{Task, Tasks, Woken};
 use super::{LOOK_UP, ListenerState, Shared};
 use crate::sys::{BATCH, Batch, ReturnPath, receive_buffer_filled, send_late};
@@ -47,6 +48,7 @@ pub(super) struct Worker {
     local: SocketAddr,
     events: EventQueue,
     woken: Arc<Woken>,
+    beat: Arc<Beat>,
 }
 
 /// A socket, and the events its worker will wait for.
@@ -104,26 +106,30 @@ impl Worker {
         listener: Arc<ListenerState>,
         shared: Arc<Shared>,
         socket: WorkerSocket,
+        name: &str,
     ) -> Worker {
         let WorkerSocket { socket, events, woken } = socket;
         let local = socket.local_addr().unwrap_or(listener.local);
         shared.losses.open(&socket);
-        Worker { listener, shared, socket, local, events, woken }
+        let beat = shared.heartbeats.open(format!("worker {name} on {local}"));
+        Worker { listener, shared, socket, local, events, woken, beat }
     }
 
     /// Serves until the listener stops, the socket is empty and nobody waits.
     pub(super) fn run(self) {
         let (shared, socket) = (Arc::clone(&self.shared), Arc::clone(&self.socket));
+        let beat = Arc::clone(&self.beat);
         if self.wait_for_first() {
             self.serve();
         }
         shared.losses.close(&socket);
+        shared.heartbeats.close(&beat);
     }
 
     fn serve(self) {
         let _cell = claim_cell(&self.shared.cells);
         let _runtime = self.shared.runtime.enter();
-        let Worker { listener, shared, socket, local, events, woken } = self;
+        let Worker { listener, shared, socket, local, events, woken, beat } = self;
         let exchanges = Rc::new(Exchanges::new(events));
         exchange::offer(Some(Rc::clone(&exchanges) as Rc<_>));
         let tasks = Tasks::new(Arc::clone(&woken));
@@ -138,6 +144,7 @@ impl Worker {
         };
         let mut stopped = None;
         loop {
+            beat.beat();
             let waits = !round.tasks.is_empty();
             let received = if waits {
                 let busy = exchanges.clients_wait() || round.tasks.has_ready();
@@ -198,6 +205,7 @@ impl Worker {
     /// are never used, and buffers only for those that are.
     fn wait_for_first(&self) -> bool {
         loop {
+            self.beat.beat();
             if self.socket.peek_from(&mut [0]).is_ok() {
                 return true;
             }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use periplus::program::{Options, Program, StartError};
 use periplus::source::Source;
 use periplus_core::output::Output;
+use periplus_core::setup::PluginKind;
 
 pub use super::ports::{fill_in, free_port};
 
@@ -34,6 +35,15 @@ impl TestServer {
         corefile: &str,
         files: &[(&str, &str)],
     ) -> Result<TestServer, StartError> {
+        TestServer::try_start_with(periplus_plugins::ORDER, corefile, files)
+    }
+
+    /// The same with other plugins.
+    pub(crate) fn try_start_with(
+        plugins: &'static [PluginKind],
+        corefile: &str,
+        files: &[(&str, &str)],
+    ) -> Result<TestServer, StartError> {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         for (name, content) in files {
             std::fs::write(directory.path().join(name), content).expect("a file can be written");
@@ -42,7 +52,7 @@ impl TestServer {
         let text = fill_in(corefile, port, &directory.path().to_string_lossy());
         let path = directory.path().join("Corefile");
         std::fs::write(&path, text).expect("the Corefile can be written");
-        let program = start(Source::File(path), port)?;
+        let program = start_with(plugins, Source::File(path), port)?;
         let address = program
             .dns_addresses()
             .first()
@@ -78,10 +88,14 @@ impl Drop for TestServer {
 }
 
 /// Starts any source with one worker.
-pub(crate) fn start(source: Source, port: u16) -> Result<Program, StartError> {
+fn start_with(
+    plugins: &'static [PluginKind],
+    source: Source,
+    port: u16,
+) -> Result<Program, StartError> {
     let output = Output::new(std::io::sink());
     Program::start(Options {
-        plugins: periplus_plugins::ORDER,
+        plugins,
         source,
         default_port: port,
         workers: Some(1),

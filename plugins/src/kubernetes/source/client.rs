@@ -19,9 +19,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// this often,
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-/// and gives the connection up after so many questions without an answer: 25 s after the last byte.
+/// and gives the connection up after so many questions without an answer, or at the first that finds [`UNACKNOWLEDGED`] over (tcp(7)).
 const KEEPALIVE_PROBES: u32 = 3;
-/// What is sent and not acknowledged for this long ends the connection too (TCP_USER_TIMEOUT); without it, after a quarter of an hour.
+/// Nothing acknowledged for this long ends the connection too (TCP_USER_TIMEOUT); what is sent would else be repeated for a quarter of
+/// an hour.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
 /// A connection that nobody has used for this long is not used again: it may have been forgotten on the way.
 const IDLE: Duration = Duration::from_secs(5);

@@ -43,6 +43,8 @@ struct Live {
     client: kube::Client,
     metrics: Arc<RequestMetrics>,
     made: Instant,
+    /// What was read when it was made may be out of date.
+    suspected: bool,
 }
 
 impl Connection {
@@ -64,8 +66,8 @@ impl Connection {
     /// Asks for a path and returns the answer, whose body is still to come.
     ///
     /// `kube` reads a token file once a minute, and the service account's certificate authority too; other certificates and the kubeconfig
-    /// never again. After a failure that may come from anything that was read when the client was made, a later request makes a new
-    /// client: the next one, unless this one is a new client itself.
+    /// never again. After a failure that may come from anything that was read when the client was made, the next request makes a new one,
+    /// but not more often than a program that gives credentials may be run.
     pub(super) async fn get(&self, path: &str) -> Result<Response<Body>, Failure> {
         let live = self.live().await?;
         let waiting = Instant::now();
@@ -82,14 +84,16 @@ impl Connection {
             Err(failure) => Err(failure),
         };
         if result.as_ref().is_err_and(Failure::wants_new_client) {
-            self.renew(live.made).await;
+            self.suspect(live.made).await;
         }
         result
     }
 
-    /// The connection of a watch is dead: others of this client may be too.
+    /// The connection of a watch is dead: others of this client may be too. It is forgotten as soon as another can be made.
     pub(super) async fn distrust(&self) {
-        self.slot.lock().await.live = None;
+        if let Some(live) = self.slot.lock().await.live.as_mut() {
+            live.suspected = true;
+        }
     }
 
     async fn send(&self, live: &Live, path: &str) -> Result<Response<Body>, Failure> {
@@ -107,42 +111,47 @@ impl Connection {
         }
     }
 
+    /// The client, or a new one if it is suspected. When none can be made, what was read before may still be good: files can be away for a
+    /// moment, and some are taken away once they were read.
     async fn live(&self) -> Result<Live, Failure> {
         let mut slot = self.slot.lock().await;
-        if let Some(live) = slot.live.as_ref() {
-            return Ok(live.clone());
-        }
-        if let Some((time, failure)) = &slot.failed
-            && time.elapsed() < self.client_pause
-        {
-            return Err(failure.clone());
+        let young = |time: Instant| time.elapsed() < self.client_pause;
+        match (&slot.live, &slot.failed) {
+            (Some(live), _) if !live.suspected || young(live.made) => return Ok(live.clone()),
+            (Some(live), Some((time, _))) if young(*time) => return Ok(live.clone()),
+            (None, Some((time, failure))) if young(*time) => return Err(failure.clone()),
+            _ => {}
         }
         let origin = self.origin.clone();
-        let made = tokio::task::spawn_blocking(move || client(&origin)).await;
-        let made = match made {
+        let made = match tokio::task::spawn_blocking(move || client(&origin)).await {
             Ok(made) => made.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match made {
             Ok((client, host)) => {
-                let metrics = Arc::new(RequestMetrics::new(Arc::clone(&self.registry), &host));
                 slot.failed = None;
-                Ok(slot.live.insert(Live { client, metrics, made: Instant::now() }).clone())
+                let metrics = Arc::new(RequestMetrics::new(Arc::clone(&self.registry), &host));
+                let live = Live { client, metrics, made: Instant::now(), suspected: false };
+                Ok(slot.live.insert(live).clone())
             }
             Err(text) => {
                 let failure = Failure::Configuration(text);
+                let is_known = slot.failed.as_ref().is_some_and(|(_, known)| *known == failure);
                 slot.failed = Some((Instant::now(), failure.clone()));
-                Err(failure)
+                let Some(live) = slot.live.clone() else { return Err(failure) };
+                if !is_known {
+                    tracing::warn!("plugin/kubernetes: {failure}; using what was read before");
+                }
+                Ok(live)
             }
         }
     }
 
-    /// Forgets the client, unless another request has done so already or it is new.
-    async fn renew(&self, made: Instant) {
+    /// The next request makes a new client, as soon as this one is not new itself, and unless another request has done so already.
+    async fn suspect(&self, made: Instant) {
         let mut slot = self.slot.lock().await;
-        let is_old = made.elapsed() >= self.client_pause;
-        if is_old && slot.live.as_ref().is_some_and(|live| live.made == made) {
-            slot.live = None;
+        if let Some(live) = slot.live.as_mut().filter(|live| live.made == made) {
+            live.suspected = true;
         }
     }
 }

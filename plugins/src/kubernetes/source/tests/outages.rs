@@ -12,9 +12,9 @@ use super::{Running, Timing, namespace, service, settings_for, start_with};
 use crate::kubernetes::objects::{Change, Resource};
 use crate::kubernetes::source::metrics::name;
 use crate::kubernetes::source::state::SourceState;
-use crate::kubernetes::source::testing::{Outage, TestApiServer};
+use crate::kubernetes::source::testing::{Outage, TestApiServer, Verb};
 
-/// One step of the clock. Its real time is a 250th of it.
+/// One step of the clock. Its real time is a hundredth of it.
 const TICK: Duration = Duration::from_millis(50);
 const HOUR: Duration = Duration::from_secs(3600);
 /// What the README promises: after this time without the cause, the data is current again.
@@ -24,13 +24,13 @@ const RECOVERY: Duration = Duration::from_secs(60);
 async fn pass(time: Duration) {
     let end = Instant::now() + time;
     while Instant::now() < end {
-        tick(TICK).await;
+        tick().await;
     }
 }
 
-async fn tick(time: Duration) {
-    sleep(time).await;
-    std::thread::sleep(TICK / 250);
+async fn tick() {
+    sleep(TICK).await;
+    std::thread::sleep(TICK / 100);
 }
 
 /// What is known to the source, by name.
@@ -61,7 +61,7 @@ async fn within(
             addresses(source),
             source.state.remarks()
         );
-        tick(TICK).await;
+        tick().await;
     }
     begun.elapsed()
 }
@@ -135,8 +135,9 @@ async fn hour(outage: Outage, remark: &str) {
     let (mut count, mut last, mut gaps) = (failures(&source), begun, Vec::new());
     let mut tasks = 0;
     while begun.elapsed() < HOUR {
-        // Reading metrics takes time too.
-        tick(TICK * 10).await;
+        // Faster than elsewhere: whether a try fails for its cause or because the kernel was late is all the same here.
+        sleep(TICK * 10).await;
+        std::thread::sleep(TICK / 500);
         let now = failures(&source);
         if now > count {
             gaps.push(last.elapsed().as_secs_f64());
@@ -168,19 +169,20 @@ async fn hour(outage: Outage, remark: &str) {
     assert_eq!(gauge(&source, &server, "synced"), 1.0);
 
     // The tries are neither too rare nor too many, and not in step.
-    let late = &gaps[gaps.len() / 2..];
-    let (least, most) =
-        late.iter().fold((f64::MAX, 0_f64), |(least, most), &gap| (least.min(gap), most.max(gap)));
+    let mut late = gaps[gaps.len() / 2..].to_vec();
+    late.sort_by(f64::total_cmp);
+    // One in ten may have met a kernel that was late.
+    let (least, most) = (late[0], late[late.len() * 9 / 10]);
     let attempt = if outage == Outage::Silent { 30.0 } else { 0.0 };
     let (shortest, longest) =
         if matches!(outage, Outage::Busy(_)) { (24.0, 30.0) } else { (7.5, 15.0) };
     eprintln!("{outage:?}: {} tries, {least:.1} to {most:.1} s apart", gaps.len());
     assert!(least >= attempt + shortest - 1.0, "{gaps:?}");
-    assert!(most <= attempt + longest + 7.0, "{gaps:?}");
+    assert!(most <= attempt + longest + 2.0, "{gaps:?}");
     assert!(most - least > 2.0, "without chance: {gaps:?}");
 
-    // Nothing piles up.
-    assert!(running_tasks() <= tasks, "{} tasks, after {tasks} at most", running_tasks());
+    // Nothing piles up with the tries, of which there are dozens at least.
+    assert!(running_tasks() <= 2 * tasks, "{} tasks, after {tasks} at most", running_tasks());
 
     server.set_outage(None);
     let expected = ["Namespace a", "Service a/changed", "Service a/new", "Service a/same"];
@@ -231,11 +233,22 @@ enum Restored {
 
 #[tokio::test(start_paused = true)]
 async fn a_backup_is_current_a_minute_after_its_server_is_back() {
-    for restored in [Restored::Speaks, Restored::Hangs, Restored::Overtook] {
-        for outage in [None, Some(Outage::Refused), Some(Outage::Status(503)), Some(Outage::Silent)]
-        {
-            restore(restored, outage).await;
-        }
+    each_outage(Restored::Speaks).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backup_of_a_silent_server_is_current_as_soon() {
+    each_outage(Restored::Hangs).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backup_that_overtook_is_current_as_soon() {
+    each_outage(Restored::Overtook).await;
+}
+
+async fn each_outage(restored: Restored) {
+    for outage in [None, Some(Outage::Refused), Some(Outage::Status(503)), Some(Outage::Silent)] {
+        restore(restored, outage).await;
     }
 }
 
@@ -277,9 +290,25 @@ async fn restore(restored: Restored, outage: Option<Outage>) {
         return;
     }
     let changes = source.recorder.now().changes.len();
-    let time =
-        within(RECOVERY, "what was restored is there", &source, || objects(&source) == before)
-            .await;
+    let (begun, asked) = (Instant::now(), server.count(Verb::List, "services"));
+    within(RECOVERY, "a list is asked for", &source, || {
+        server.count(Verb::List, "services") > asked
+    })
+    .await;
+    // What the outage has taught does not hold up the second list: 3 s until the first is refused, and far less than the longest wait.
+    let most = if matches!(restored, Restored::Hangs) { RECOVERY } else { RECOVERY / 6 };
+    let services = |objects: BTreeMap<String, Change>| {
+        objects.into_iter().filter(|(name, _)| name.starts_with("Service")).collect::<Vec<_>>()
+    };
+    let expected = services(before.clone());
+    within(most, "the Services that were restored are there", &source, || {
+        services(objects(&source)) == expected
+    })
+    .await;
+    // The other kinds come in their own time.
+    within(RECOVERY, "what was restored is there", &source, || objects(&source) == before).await;
+    let time = begun.elapsed();
+    assert!(time < RECOVERY, "{restored:?} after {outage:?}: {time:?}");
     eprintln!("{restored:?} after {outage:?}: current {time:.1?} after the end");
     let made = source.recorder.now().changes[changes..].len();
     assert_eq!(made, 4, "only differences: {:?}", source.recorder.now().changes);
@@ -342,12 +371,15 @@ async fn a_restart_without_history_takes_nothing_away() {
     .await;
     let made = source.recorder.now().changes.split_off(changes);
     assert!(matches!(made[..], [Change::ServiceGone(_)]), "{made:?}");
-    // A watch from a version that the server has forgotten, without any other sign.
-    server.compact();
-    server.cut_watches();
-    server.put("services", service("a", "new", "10.0.0.2"));
-    within(RECOVERY, "what is new is there", &source, || {
-        objects(&source).keys().eq(["Service a/new", "Service a/same"])
-    })
-    .await;
+    // Versions that the server has forgotten, without any other sign. At the first suspicion a list is read, then watches meet 410 Gone.
+    for round in 0..3 {
+        server.put("services", service("a", "new", &format!("10.0.1.{round}")));
+        server.compact();
+        server.cut_watches();
+        within(RECOVERY, "what is new is there", &source, || {
+            addresses(&source).iter().any(|text| text.contains(&format!("[10.0.1.{round}]")))
+        })
+        .await;
+        assert!(objects(&source).keys().eq(["Service a/new", "Service a/same"]));
+    }
 }
