@@ -17,4 +17,5 @@ mod readme;
 mod reload;
 mod tcp;
 mod tcp_hostile;
+mod upstreams;
 mod waiting;

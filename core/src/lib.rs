@@ -28,6 +28,7 @@ pub mod reply;
 pub mod request;
 pub mod server;
 pub mod setup;
+pub mod spelling;
 #[cfg(test)]
 mod tests;
 pub mod zone;
