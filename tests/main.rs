@@ -13,4 +13,5 @@ mod parity;
 mod readme;
 mod reload;
 mod tcp;
+mod top;
 mod waiting;

@@ -69,6 +69,10 @@ pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnosti
         .instance
         .readiness
         .add(NAME, move || ReadinessState { ready: watched.is_synced(), remarks: state.remarks() });
+    if options.pods == PodMode::Verified {
+        let known = Arc::clone(&index);
+        setup.instance.identities.add(move |holders| known.tell_namespaces(holders));
+    }
     let local_addresses = local_addresses(setup.block);
     Ok(Some(Arc::new(Kubernetes(Arc::new(options.shared(index, local_addresses))))))
 }
