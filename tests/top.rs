@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::client::{ask, question, tcp};
+use crate::support::client::{ask, question, tcp, wait_for_page};
 use crate::support::server::TestServer;
 
 const CLUSTER: &str = "\
@@ -20,6 +20,7 @@ fn corefile(options: &str, other: &str) -> String {
     format!(
         ".:PORT {{
     {options}
+    ready 127.0.0.1:HTTP1
     kubernetes cluster.local {{
         snapshot DIR/cluster.yaml
         pods verified
@@ -57,6 +58,8 @@ fn all_transports_and_blocks_count_into_one_set_of_lists() {
     let files = [("cluster.yaml", CLUSTER)];
     let mut server = TestServer::with_files(&corefile("top 3", "top 3"), &files);
     let address = server.address;
+    let pages = server.program().admin_addresses();
+    wait_for_page(pages.first().expect("an admin listener").1.port(), "/ready");
     (0..3).for_each(|_| drop(ask(address, "a.other.test", 1)));
     (0..2).for_each(|_| drop(tcp(address, &question(1, "A.example", 1, None))));
     ask(address, "nothing.shop.svc.cluster.local", 1);

@@ -12,7 +12,13 @@ fn each_worker_has_a_value_of_its_own_and_the_others_share_one() {
     let values = registry.per_worker(AtomicU64::default);
     assert_eq!(values.iter().count(), 0, "values are made when they are needed");
     // Not atomic: it is right only if nobody else writes at the same time.
-    let add = |value: &AtomicU64| value.store(value.load(Relaxed) + 1, Relaxed);
+    let add = |value: &AtomicU64| {
+        let before = value.load(Relaxed);
+        if before.is_multiple_of(256) {
+            std::thread::yield_now();
+        }
+        value.store(before + 1, Relaxed);
+    };
     let start = std::sync::Barrier::new(4);
     let written = AtomicU64::new(0);
     std::thread::scope(|scope| {
@@ -30,7 +36,7 @@ fn each_worker_has_a_value_of_its_own_and_the_others_share_one() {
     assert_eq!(found.len(), 3);
     assert_eq!(found[1..], [50_000, 50_000]);
     assert_eq!(found.iter().sum::<u64>(), written.load(Relaxed));
-    assert!(found[0] > 50_000, "only {} of 100,000 got through", found[0]);
+    assert!(found[0] > 10_000, "only {} of 100,000 got through", found[0]);
 }
 
 #[test]
