@@ -17,5 +17,6 @@ mod readme;
 mod reload;
 mod tcp;
 mod tcp_hostile;
+mod top;
 mod upstreams;
 mod waiting;

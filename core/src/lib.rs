@@ -13,6 +13,7 @@ pub mod corefile;
 pub mod decode;
 pub mod encode;
 pub mod exchange;
+pub mod identity;
 pub mod interfaces;
 pub mod lasting;
 pub mod liveness;
