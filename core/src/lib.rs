@@ -14,6 +14,7 @@ pub mod decode;
 pub mod encode;
 pub mod exchange;
 pub mod interfaces;
+pub mod limit;
 pub mod metrics;
 pub mod name;
 pub mod output;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use periplus_core::codes::{Rcode, flags};
 use periplus_core::query::Transport;
-use periplus_core::reply::{Answer, ExtendedError, Failure, Reply};
+use periplus_core::reply::{Answer, ExtendedError, Failure, FailureKind, Reply};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -211,5 +211,7 @@ fn failure(error: Option<ExchangeError>) -> Failure {
         code: ExtendedError::NO_REACHABLE_AUTHORITY,
         text: "no upstream server answered".into(),
     };
-    Failure::servfail(super::NAME, text).with_extended_error(extended)
+    Failure::servfail(super::NAME, text)
+        .with_extended_error(extended)
+        .of_kind(FailureKind::Resolution)
 }
