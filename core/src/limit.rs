@@ -70,7 +70,8 @@ impl Limiter {
 
     /// Counts an event, and says whether it is to be told.
     pub(crate) fn admit(&self, head: &'static str, text: &str) -> bool {
-        let text = &text[..text.floor_char_boundary(LONGEST)];
+        let end = (0..=text.len().min(LONGEST)).rev().find(|end| text.is_char_boundary(*end));
+        let text = &text[..end.unwrap_or(0)];
         let before = self.place(self.key(head, text)).count(head, text);
         if before == 0 && !self.running.load(Relaxed) {
             self.running.store(true, Relaxed);
