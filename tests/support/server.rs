@@ -44,6 +44,19 @@ impl TestServer {
         corefile: &str,
         files: &[(&str, &str)],
     ) -> Result<TestServer, StartError> {
+        TestServer::try_start_with(corefile, files, 1)
+    }
+
+    /// Starts a Corefile with several workers for each address.
+    pub(crate) fn with_workers(corefile: &str, workers: usize) -> TestServer {
+        TestServer::try_start_with(corefile, &[], workers).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn try_start_with(
+        corefile: &str,
+        files: &[(&str, &str)],
+        workers: usize,
+    ) -> Result<TestServer, StartError> {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         for (name, content) in files {
             std::fs::write(directory.path().join(name), content).expect("a file can be written");
@@ -52,7 +65,7 @@ impl TestServer {
         let text = fill_in(corefile, port, &directory.path().to_string_lossy());
         let path = directory.path().join("Corefile");
         std::fs::write(&path, text).expect("the Corefile can be written");
-        let program = start(Source::File(path), port)?;
+        let program = start(Source::File(path), port, workers)?;
         let address = program
             .dns_addresses()
             .first()
@@ -87,14 +100,14 @@ impl Drop for TestServer {
     }
 }
 
-/// Starts any source with one worker.
-pub(crate) fn start(source: Source, port: u16) -> Result<Program, StartError> {
+/// Starts any source.
+fn start(source: Source, port: u16, workers: usize) -> Result<Program, StartError> {
     let output = Output::new(std::io::sink());
     Program::start(Options {
         plugins: periplus_plugins::ORDER,
         source,
         default_port: port,
-        workers: Some(1),
+        workers: Some(workers),
         grace: Duration::from_secs(5),
         output: Arc::clone(&output),
     })
