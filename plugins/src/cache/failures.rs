@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use periplus_core::reply::{Failure, FailureKind};
 
-use super::store::{OwnedQuestion, Precomputed, Question};
+use super::question::{OwnedQuestion, Precomputed, Question};
 
 /// For how long the first failure of a question is remembered: RFC 9520 section 3.2 asks for a second at least.
 const FIRST: Duration = Duration::from_secs(1);

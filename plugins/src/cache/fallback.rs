@@ -20,9 +20,10 @@ use periplus_core::reply::{Answer, FailureKind, Reply};
 
 use super::handler::Shared;
 use super::item::Item;
+use super::question::Question;
 use super::refresh::Accept;
 use super::setup::Fallback;
-use super::store::{Question, Side, View, Worth};
+use super::store::{Side, View, Worth};
 
 /// Attempts in the background at once, of clients that were given an old answer because the source took too long. Beyond that the next
 /// client has to try.

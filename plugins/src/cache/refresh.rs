@@ -9,8 +9,9 @@ use periplus_core::query::{Query, Transport};
 use periplus_core::reply::{Answer, ExtendedError, Reply, ReplyKind};
 
 use super::classify::judge;
-use super::handler::{Origin, Shared, hide_ad, normalise};
+use super::handler::Shared;
 use super::item::Item;
+use super::keep::{Origin, hide_ad, normalise};
 use super::setup::StaleMode;
 
 impl Shared {

@@ -27,16 +27,13 @@
 //!
 //! A hit in moka alone would cost more than the rest of a cached answer. papaya's readers write nothing that another core reads.
 
-use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use papaya::Equivalent;
-use periplus_core::codes::{Class, RecordType, flags};
-use periplus_core::name::{Name, NameRef};
 use periplus_core::query::Query;
 
 use super::item::Item;
+use super::question::{Key, Lookup, Precomputed, Question};
 
 /// Which of the two stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,16 +93,7 @@ impl Store {
 
     /// What a query is looked up by. Borrows the name: looking up allocates nothing.
     pub(super) fn question<'a>(&self, query: &'a Query) -> Question<'a> {
-        let details = Details {
-            qtype: query.qtype,
-            class: query.class,
-            dnssec_ok: query.dnssec_ok(),
-            checking_disabled: query.has(flags::CD),
-        };
-        let mut hasher = self.seed.build_hasher();
-        hasher.write(query.name().as_wire());
-        hasher.write_u64(details.packed());
-        Question { hash: hasher.finish(), name: query.name(), owned: None, details }
+        Question::of(query, &self.seed)
     }
 
     /// A view to look into; it holds back the freeing of replaced entries, so it must be short-lived.
@@ -124,7 +112,7 @@ impl Store {
         let map = self.map.pin();
         let mut ring = self.ring(side);
         let key = Lookup { question, side };
-        let bytes = NODE_BYTES + question.name.len() + item.memory();
+        let bytes = NODE_BYTES + question.name_length() + item.memory();
         if bytes > ring.bounds.bytes {
             // An older item for the question would be wrong from now on.
             if let Some(node) = map.remove(&key) {
@@ -138,8 +126,7 @@ impl Store {
             Some(old) => (old.slot, true),
             None => (ring.free_slot(), false),
         };
-        let key =
-            Key { hash: key.hash(), name: question.to_name(), details: question.details, side };
+        let key = question.key(side);
         let node =
             Arc::new(Node { key: key.clone(), slot, bytes, seen: AtomicBool::new(again), item });
         ring.put(&node);
@@ -341,148 +328,5 @@ impl Ring {
             }
             chances -= 1;
         }
-    }
-}
-
-/// Type, class and the two bits that change what an upstream answers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Details {
-    qtype: RecordType,
-    class: Class,
-    dnssec_ok: bool,
-    checking_disabled: bool,
-}
-
-impl Details {
-    fn packed(self) -> u64 {
-        u64::from(self.qtype.0) << 32
-            | u64::from(self.class.0) << 16
-            | u64::from(self.dnssec_ok) << 1
-            | u64::from(self.checking_disabled)
-    }
-}
-
-/// A question as it is compared: all of it, hash and content, so that no two questions share an answer by accident.
-#[derive(Clone, Copy)]
-pub(super) struct Question<'a> {
-    hash: u64,
-    /// In lower case.
-    name: NameRef<'a>,
-    /// The same, if somebody owns it already.
-    owned: Option<&'a Name>,
-    details: Details,
-}
-
-impl Question<'_> {
-    /// A copy that owns its name.
-    pub(super) fn to_owned(self) -> OwnedQuestion {
-        OwnedQuestion { hash: self.hash, name: self.to_name(), details: self.details }
-    }
-
-    fn to_name(self) -> Name {
-        self.owned.cloned().unwrap_or_else(|| self.name.to_name())
-    }
-
-    /// Its hash.
-    pub(super) fn hash(self) -> u64 {
-        self.hash
-    }
-}
-
-/// A question that owns its name.
-pub(super) struct OwnedQuestion {
-    hash: u64,
-    name: Name,
-    details: Details,
-}
-
-impl OwnedQuestion {
-    /// Borrows it; a copy of that shares the name.
-    pub(super) fn borrow(&self) -> Question<'_> {
-        let OwnedQuestion { hash, ref name, details } = *self;
-        Question { hash, name: name.as_ref(), owned: Some(name), details }
-    }
-
-    /// Whether both are the same question.
-    pub(super) fn is(&self, other: Question<'_>) -> bool {
-        self.hash == other.hash && self.details == other.details && self.name.as_ref() == other.name
-    }
-
-    /// Its hash.
-    pub(super) fn hash(&self) -> u64 {
-        self.hash
-    }
-}
-
-/// A question on one side.
-struct Lookup<'a> {
-    question: Question<'a>,
-    side: Side,
-}
-
-impl Lookup<'_> {
-    fn hash(&self) -> u64 {
-        // The two sides of one question begin their search in different places.
-        self.question.hash ^ (self.side as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    }
-}
-
-impl Hash for Lookup<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(Lookup::hash(self));
-    }
-}
-
-impl Equivalent<Key> for Lookup<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        self.side == key.side
-            && self.question.details == key.details
-            && self.question.name == key.name.as_ref()
-    }
-}
-
-/// A question on one side as the map holds it. `hash` includes the side.
-#[derive(Clone, PartialEq, Eq)]
-struct Key {
-    hash: u64,
-    name: Name,
-    details: Details,
-    side: Side,
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-/// The hasher of maps whose keys bring their hash along.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Precomputed;
-
-impl BuildHasher for Precomputed {
-    type Hasher = Given;
-
-    fn build_hasher(&self) -> Given {
-        Given(0)
-    }
-}
-
-/// Passes on the one number it is given.
-pub(super) struct Given(u64);
-
-impl Hasher for Given {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
     }
 }
