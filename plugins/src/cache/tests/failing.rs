@@ -181,12 +181,15 @@ fn a_server_error_to_a_prefetch_does_not_stand_before_the_old_answer() {
     assert_eq!(world.ask("example.org."), STALE);
 }
 
-/// A world that waits a moment for its source, which answers once for each permit.
-fn slow() -> (World, Arc<Semaphore>) {
+/// A world with an entry that is over, whose source answers once for each permit, and which waits for it as long as it is told.
+fn gated(
+    response_timer: Duration,
+    script: impl Fn(&Query) -> Outcome + Clone + Send + Sync + 'static,
+) -> (World, Arc<Semaphore>) {
     let mut settings = settings("cache");
     let fallback = settings.fallback.as_mut().expect("the default");
     assert_eq!(fallback.response_timer, Duration::from_millis(1800), "RFC 8767 section 5");
-    fallback.response_timer = Duration::from_millis(20);
+    fallback.response_timer = response_timer;
     let world = World::with(settings, "cache", |query| reply(query, POSITIVE).into());
     world.ask("example.org.");
     world.pass(310);
@@ -194,52 +197,67 @@ fn slow() -> (World, Arc<Semaphore>) {
     world.script({
         let gate = Arc::clone(&gate);
         move |query| {
-            let (gate, query) = (Arc::clone(&gate), query.clone());
+            let (gate, query, script) = (Arc::clone(&gate), query.clone(), script.clone());
             Outcome::later(async move {
                 gate.acquire().await.expect("the gate is never closed").forget();
-                reply(&query, OTHER).into()
+                script(&query).wait().await
             })
         }
     });
     (world, gate)
 }
 
-#[test]
-fn a_client_waits_no_longer_than_the_response_timer_and_the_answer_is_kept_for_the_next() {
-    let (world, gate) = slow();
-    for _ in 0..3 {
-        assert_eq!(world.ask("example.org."), STALE);
-    }
-    world.after_asked(3);
-    assert_eq!(world.asked(), 3, "once for the client, once in the background");
-    gate.add_permits(1);
-    eventually("the answer is kept", || world.ask("example.org.") == FRESH_HIT);
-    assert_eq!(world.asked(), 3);
-    assert_eq!(world.shared.attempts.available_permits(), super::super::fallback::MOST_ATTEMPTS);
-}
-
-#[test]
-fn all_who_wait_for_a_slow_source_are_given_the_old_answer_as_they_understand_it() {
-    let (world, _gate) = slow();
-    let queries: Vec<Query> = (0..100)
-        .map(|index| {
-            let query = world.query("example.org.", RecordType::A);
-            if index % 2 == 1 { with_edns(query, false) } else { query }
-        })
-        .collect();
+/// Asks all at once, lets the source answer if it is told to, and waits for the answers.
+fn together(world: &World, queries: &[Query], gate: Option<&Semaphore>) -> Vec<Answer> {
     let outcomes: Vec<Outcome> = {
         let _context = RUNTIME.enter();
         queries.iter().map(|query| world.server.dispatch(query)).collect()
     };
-    assert_eq!(world.asked(), 2);
+    if let Some(gate) = gate {
+        gate.add_permits(1);
+    }
     let all = join_all(outcomes.into_iter().map(Outcome::wait));
-    let answers = RUNTIME
+    RUNTIME
         .block_on(async { tokio::time::timeout(Duration::from_secs(30), all).await })
-        .expect("nobody is left behind");
-    for (query, answer) in queries.iter().zip(&answers) {
-        assert_eq!(lines(query, answer)[..2], *STALE);
-        assert_eq!(errors(answer), if query.edns.is_some() { &[3][..] } else { &[] });
+        .expect("nobody is left behind")
+}
+
+#[test]
+fn a_client_waits_no_longer_than_the_response_timer_and_the_answer_is_kept_for_the_next() {
+    let other = |query: &Query| Outcome::from(reply(query, OTHER));
+    let (world, gate) = gated(Duration::from_millis(20), other);
+    let query = world.query("example.org.", RecordType::A);
+    let ask = || lines(&query, &together(&world, std::slice::from_ref(&query), None)[0]);
+    for _ in 0..3 {
+        assert_eq!(ask(), STALE);
     }
     world.after_asked(3);
-    assert_eq!(world.asked(), 3, "the client's, and one in the background");
+    assert_eq!(world.asked(), 3, "once for the client, once in the background");
+    gate.add_permits(1);
+    eventually("the answer is kept", || ask()[1].ends_with("192.0.2.2"));
+    assert_eq!(world.asked(), 3);
+    eventually("the attempt is over", || {
+        world.shared.attempts.available_permits() == super::super::fallback::MOST_ATTEMPTS
+    });
+}
+
+#[test]
+fn all_who_wait_are_given_the_old_answer_as_they_understand_it() {
+    // A source that is slow, and one that fails.
+    for (response_timer, asked) in [(Duration::from_millis(20), 3), (Duration::from_secs(60), 2)] {
+        let (world, gate) = gated(response_timer, |_| unresolved().into());
+        let queries: Vec<Query> = (0..100)
+            .map(|index| {
+                let query = world.query("example.org.", RecordType::A);
+                if index % 2 == 1 { with_edns(query, false) } else { query }
+            })
+            .collect();
+        let answers = together(&world, &queries, (asked == 2).then_some(&gate));
+        for (query, answer) in queries.iter().zip(&answers) {
+            assert_eq!(lines(query, answer)[..2], *STALE);
+            assert_eq!(errors(answer), if query.edns.is_some() { &[3][..] } else { &[] });
+        }
+        world.after_asked(asked);
+        assert_eq!(world.asked(), asked, "the first client's, and one in the background if slow");
+    }
 }
