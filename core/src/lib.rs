@@ -16,6 +16,7 @@ pub mod exchange;
 pub mod identity;
 pub mod interfaces;
 pub mod lasting;
+pub mod limit;
 pub mod liveness;
 pub mod memory;
 pub mod metrics;
