@@ -1,12 +1,17 @@
 //! Waiting for signals and for the next look at the configuration, and what each does.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use periplus_core::corefile::Fingerprint;
+use periplus_core::setup::ReloadInterval;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::program::Program;
+
+/// How often to look, where `reload` is configured, whether a file of the configuration has changed: a change is in force after two
+/// looks.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// What wakes the main thread.
 enum Event {
@@ -28,13 +33,13 @@ pub fn run(mut program: Program) -> ExitCode {
         }
     };
     let mut tried: Option<Fingerprint> = None;
+    // When the configuration is to be read again, changed or not.
+    let mut due: Option<Instant> = None;
     loop {
-        let pause = program.reload_interval().map(|reload| {
-            let half = reload.jitter.as_secs_f64() / 2.0;
-            Duration::from_secs_f64(
-                (reload.interval.as_secs_f64() + half * (2.0 * fastrand::f64() - 1.0)).max(0.1),
-            )
-        });
+        due = program
+            .reload_interval()
+            .map(|interval| due.unwrap_or_else(|| Instant::now() + next_read(interval)));
+        let pause = due.map(|due| due.saturating_duration_since(Instant::now()).min(LOOK));
         match program.runtime().block_on(signals.next(pause)) {
             Event::Terminate => {
                 tracing::info!("SIGTERM: Shutting down servers then terminating");
@@ -52,13 +57,26 @@ pub fn run(mut program: Program) -> ExitCode {
             }
             Event::Reload => {
                 tracing::info!("SIGUSR1: Reloading");
+                due = None;
                 if program.reload().is_err() {
                     tracing::error!("SIGUSR1: the configuration before stays in force");
                 }
             }
-            Event::LookAtConfiguration => tried = program.reload_if_changed(tried),
+            Event::LookAtConfiguration => {
+                if program.files_have_changed() || due.is_some_and(|due| due <= Instant::now()) {
+                    due = None;
+                    tried = program.reload_if_changed(tried);
+                }
+            }
         }
     }
+}
+
+/// How long until the configuration is read again.
+fn next_read(reload: ReloadInterval) -> Duration {
+    let half = reload.jitter.as_secs_f64() / 2.0;
+    let varied = reload.interval.as_secs_f64() + half * (2.0 * fastrand::f64() - 1.0);
+    Duration::from_secs_f64(varied.max(0.1))
 }
 
 struct Signals {

@@ -35,6 +35,15 @@ impl Source {
         Ok(Source::Text { name: "/dev/stdin".into(), text })
     }
 
+    /// The file that it is read from first, if any; it need not be there.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Source::File(path) => Some(path),
+            Source::Default => Some(Path::new(DEFAULT_FILE)),
+            Source::Text { .. } => None,
+        }
+    }
+
     /// Loads it. A file without any server block stands for the built-in configuration.
     pub fn load(&self, default_port: u16) -> Result<Corefile, Failed> {
         let loader = Loader::new();

@@ -1,23 +1,16 @@
 //! The admin pages over HTTP, and listeners that cannot be opened.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 
 use periplus::program::StartError;
 
-use crate::support::client::ask;
+use crate::support::client::{ask, http_get};
 use crate::support::server::TestServer;
 
 fn get(server: &mut TestServer, path: &str) -> String {
     let addresses = server.program().admin_addresses();
     let port = addresses.first().expect("an admin listener").1.port();
-    let mut stream =
-        TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).expect("it listens");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        .expect("the server reads");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("the server writes text");
-    text
+    http_get(port, path)
 }
 
 #[test]

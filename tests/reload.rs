@@ -1,10 +1,13 @@
 //! A new configuration is built beside the old one and swapped in, or changes nothing.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use periplus::program::StartError;
 
 use crate::support::client::{answers, ask, question, udp};
+use crate::support::peer::Peer;
 use crate::support::server::TestServer;
 
 fn with_address(address: &str) -> String {
@@ -85,4 +88,52 @@ fn a_listener_that_is_gone_is_closed_and_a_new_one_is_opened() {
     let new = std::net::SocketAddr::new(old.ip(), port);
     assert_eq!(answers(&ask(new, "name.test", 1)), ["name.test. 3600 IN A 192.0.2.9"]);
     assert!(std::net::TcpStream::connect(old).is_err(), "nobody listens there any more");
+}
+
+/// How long it takes until the first address of a name is this one, at most a minute.
+fn until_answered(server: std::net::SocketAddr, address: &str) -> Duration {
+    let begun = Instant::now();
+    let expected = format!("name.test. 60 IN A {address}");
+    while answers(&ask(server, "name.test", 1)) != [expected.as_str()] {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{address} is never in force");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    begun.elapsed()
+}
+
+#[test]
+fn a_config_map_that_changes_is_in_force_long_before_the_interval_is_over() {
+    let mount = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| mount.path().join(name);
+    // As the kubelet does it: a folder of its own for each version, and one link that is swapped.
+    let publish = |version: &str, text: &str| {
+        std::fs::create_dir(path(version)).expect("a folder can be made");
+        std::fs::write(path(version).join("hosts.conf"), text).expect("a file can be written");
+        std::os::unix::fs::symlink(version, path("..data_tmp")).expect("a link can be made");
+        std::fs::rename(path("..data_tmp"), path("..data")).expect("a link can be swapped");
+    };
+    let hosts = |address: &str| format!("hosts {{\n    {address} name.test\n    ttl 60\n}}\n");
+    publish("..2026_01", &hosts("192.0.2.1"));
+    std::os::unix::fs::symlink("..data/hosts.conf", path("hosts.conf")).expect("a link");
+    let corefile =
+        format!(".:PORT {{\n    reload 40s 1s\n    import {}\n}}\n", path("hosts.conf").display());
+    let mut peer = Peer::start(Path::new(env!("CARGO_BIN_EXE_periplus")), &corefile, &[]);
+    peer.wait_for("name.test", &[0]);
+    let mut times = Vec::new();
+    for version in 2..=5 {
+        // The third is wrong, and hides neither what was before nor what comes after.
+        if version == 3 {
+            publish("..2026_03", "hozts\n");
+            std::thread::sleep(Duration::from_millis(1500));
+            let message = ask(peer.address, "name.test", 1);
+            assert_eq!(answers(&message), ["name.test. 60 IN A 192.0.2.2"]);
+            continue;
+        }
+        let address = format!("192.0.2.{version}");
+        publish(&format!("..2026_0{version}"), &hosts(&address));
+        times.push(until_answered(peer.address, &address));
+    }
+    println!("in force after {times:?}");
+    // Two looks, half a second apart, and what a busy machine adds; without them it is forty seconds.
+    assert!(times.iter().all(|time| *time < Duration::from_secs(10)), "{times:?}");
 }

@@ -14,6 +14,9 @@ pub mod decode;
 pub mod encode;
 pub mod exchange;
 pub mod interfaces;
+pub mod lasting;
+pub mod liveness;
+pub mod memory;
 pub mod metrics;
 pub mod name;
 pub mod output;
@@ -25,6 +28,7 @@ pub mod reply;
 pub mod request;
 pub mod server;
 pub mod setup;
+pub mod spelling;
 #[cfg(test)]
 mod tests;
 pub mod zone;

@@ -12,10 +12,15 @@
 //! saves another 600. Those of the wildcard receive whatever is sent to any other address, also to one that comes later. TCP has one
 //! socket for all.
 
+mod connections;
 mod exchange;
+mod fairness;
+mod heartbeat;
 mod limits;
+mod losses;
 mod tasks;
 mod tcp;
+mod turned_away;
 mod udp;
 
 use std::collections::BTreeMap;
@@ -28,18 +33,37 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use periplus_core::interfaces::interface_addresses;
-use periplus_core::metrics::{CellPool, Registry};
+use periplus_core::liveness::Liveness;
+use periplus_core::memory::Budget;
+use periplus_core::metrics::{CellPool, Counter, Registry};
 use periplus_core::server::Server;
 use periplus_core::setup::{BindAddress, ListenAddress};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio_util::sync::CancellationToken;
 
+use heartbeat::Heartbeats;
 pub use limits::Limits;
+use losses::Losses;
+use turned_away::TurnedAway;
 
 /// How long a UDP worker sleeps in the kernel before it looks whether it is to stop.
 const LOOK_UP: Duration = Duration::from_millis(250);
-/// Receive buffer asked for each UDP socket: bursts wait here. The kernel gives at most `net.core.rmem_max`.
+/// Receive buffer asked for each UDP socket: bursts wait here. The kernel gives at most `net.core.rmem_max`, and takes it from the memory
+/// of the control group.
 const RECEIVE_BUFFER: usize = 4 << 20;
+/// The least that is asked for, whatever the memory limit: some hundred requests.
+const LEAST_RECEIVE_BUFFER: usize = 128 << 10;
+/// UDP sockets of one worker on the wildcard: two families, and three addresses.
+const SOCKETS_OF_WORKER: u64 = 5;
+/// What the kernel may hold of a connection's requests, which are small. It counts twice as much, for its own data about them. Left alone,
+/// it goes up to several megabytes.
+const TCP_RECEIVE_BUFFER: usize = 16 << 10;
+/// What the kernel may hold of answers that a peer does not take: the longest fits.
+const TCP_SEND_BUFFER: usize = 64 << 10;
+/// A peer that does not acknowledge for so long is gone (RFC 5482). It bounds the time that the kernel keeps unsent answers, also of connections
+/// that are closed already.
+#[cfg(target_os = "linux")]
+const TCP_UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// Connections that may wait to be accepted.
 const TCP_BACKLOG: i32 = 1024;
 
@@ -54,6 +78,13 @@ struct Shared {
     workers: usize,
     cells: Arc<CellPool>,
     limits: Limits,
+    losses: Arc<Losses>,
+    heartbeats: Heartbeats,
+    /// Requests that get no answer because none is due: messages that are no queries, and what a plugin keeps silent about.
+    unanswered: Counter,
+    /// Answers that the kernel did not take.
+    unsent: Counter,
+    receive_buffer: usize,
     runtime: tokio::runtime::Handle,
     /// Requests received so far, for telling when traffic has gone quiet.
     requests: AtomicU64,
@@ -103,11 +134,26 @@ impl std::error::Error for ListenError {}
 
 impl Listeners {
     /// None open yet. `workers` threads will serve each UDP address.
-    pub fn new(workers: usize, metrics: &Registry, runtime: tokio::runtime::Handle) -> Listeners {
+    pub fn new(
+        workers: usize,
+        metrics: &Arc<Registry>,
+        budget: Budget,
+        runtime: tokio::runtime::Handle,
+    ) -> Listeners {
         let shared = Shared {
             workers,
             cells: CellPool::new(metrics.workers()),
-            limits: Limits::new(metrics),
+            limits: Limits::new(metrics, budget),
+            losses: Losses::new(metrics),
+            heartbeats: Heartbeats::new(metrics),
+            unanswered: TurnedAway::counter(metrics, "no_answer_due"),
+            unsent: TurnedAway::counter(metrics, "not_sent"),
+            receive_buffer: budget.count(
+                8 * SOCKETS_OF_WORKER * workers as u64,
+                1,
+                LEAST_RECEIVE_BUFFER,
+                RECEIVE_BUFFER,
+            ),
             runtime,
             requests: AtomicU64::new(0),
         };
@@ -123,7 +169,7 @@ impl Listeners {
         let mut fresh = BTreeMap::new();
         for (address, server) in &servers {
             if !self.open.contains_key(address) {
-                fresh.insert(*address, Sockets::open(*address, self.shared.workers, server)?);
+                fresh.insert(*address, Sockets::open(*address, &self.shared, server)?);
             }
         }
         for (address, server) in &servers {
@@ -140,6 +186,12 @@ impl Listeners {
             gone.into_iter().filter_map(|address| self.open.remove(&address)).collect();
         close_all(gone);
         Ok(())
+    }
+
+    /// Tells `liveness` of workers that are stuck, from now on.
+    pub fn watch(&self, liveness: Arc<Liveness>) {
+        let shared = Arc::clone(&self.shared);
+        self.shared.runtime.spawn(async move { shared.heartbeats.watch(&liveness).await });
     }
 
     /// Where each listener listens; tells the port when 0 was asked for.
@@ -194,17 +246,17 @@ struct Sockets {
 impl Sockets {
     fn open(
         address: ListenAddress,
-        workers: usize,
+        shared: &Shared,
         server: &Arc<Server>,
     ) -> Result<Sockets, ListenError> {
         let wildcard = address.host == BindAddress::Wildcard;
-        match Sockets::open_at(address.socket_address(), workers, wildcard, server) {
+        match Sockets::open_at(address.socket_address(), shared, wildcard, server) {
             // No IPv6 on this machine: the wildcard is IPv4's.
             Err(ListenError { error, .. })
                 if wildcard && error.raw_os_error() == Some(libc::EAFNOSUPPORT) =>
             {
                 let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port);
-                Sockets::open_at(any, workers, wildcard, server)
+                Sockets::open_at(any, shared, wildcard, server)
             }
             result => result,
         }
@@ -212,7 +264,7 @@ impl Sockets {
 
     fn open_at(
         mut address: SocketAddr,
-        workers: usize,
+        shared: &Shared,
         wildcard: bool,
         server: &Arc<Server>,
     ) -> Result<Sockets, ListenError> {
@@ -225,19 +277,21 @@ impl Sockets {
         if wildcard && address.is_ipv6() {
             addresses.push(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()));
         }
-        let each = |address| std::iter::repeat_n(address, workers);
+        let each = |address| std::iter::repeat_n(address, shared.workers);
+        let open = |address, wildcard| {
+            udp_socket(address, shared.receive_buffer, wildcard).and_then(udp::WorkerSocket::new)
+        };
         let mut udp: Vec<_> = addresses
             .into_iter()
             .flat_map(each)
-            .map(|address| udp_socket(address, wildcard).and_then(udp::WorkerSocket::new))
+            .map(|address| open(address, wildcard))
             .collect::<io::Result<_>>()
             .map_err(failed)?;
         if wildcard {
             let own = own_addresses(address.is_ipv6());
             let own = own.into_iter().map(|ip| SocketAddr::new(ip, address.port())).flat_map(each);
             // Where one cannot be bound, the wildcard's sockets serve it.
-            let open = |address| udp_socket(address, false).and_then(udp::WorkerSocket::new).ok();
-            udp.extend(own.filter_map(open));
+            udp.extend(own.filter_map(|address| open(address, false).ok()));
         }
         Ok(Sockets { local: address, udp, tcp, server: Arc::clone(server) })
     }
@@ -253,8 +307,9 @@ impl Sockets {
             .into_iter()
             .enumerate()
             .filter_map(|(index, socket)| {
-                let worker = udp::Worker::new(Arc::clone(&inner), Arc::clone(shared), socket);
                 let name = format!("udp-{}-{index}", self.local.port());
+                let (inner, shared) = (Arc::clone(&inner), Arc::clone(shared));
+                let worker = udp::Worker::new(inner, shared, socket, &name);
                 std::thread::Builder::new().name(name).spawn(move || worker.run()).ok()
             })
             .collect();
@@ -284,15 +339,15 @@ fn own_addresses(v6: bool) -> Vec<IpAddr> {
     loopback.into_iter().chain(first(true)).chain(first(false).filter(|_| v6)).copied().collect()
 }
 
-fn udp_socket(address: SocketAddr, wildcard: bool) -> io::Result<UdpSocket> {
+fn udp_socket(address: SocketAddr, buffer: usize, wildcard: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_reuse_port(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     // Less than asked for is fine, and so is a refusal.
-    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-    let _ = socket.set_send_buffer_size(RECEIVE_BUFFER);
+    let _ = socket.set_recv_buffer_size(buffer);
+    let _ = socket.set_send_buffer_size(buffer);
     socket.bind(&address.into())?;
     socket.set_read_timeout(Some(LOOK_UP))?;
     let socket = UdpSocket::from(socket);
@@ -309,6 +364,11 @@ fn tcp_socket(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(address.ip() != IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED))?;
     }
+    // Connections inherit these. Refused: the system's own bounds are larger, but bounds.
+    let _ = socket.set_recv_buffer_size(TCP_RECEIVE_BUFFER);
+    let _ = socket.set_send_buffer_size(TCP_SEND_BUFFER);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(TCP_UNACKNOWLEDGED));
     socket.bind(&address.into())?;
     socket.listen(TCP_BACKLOG)?;
     socket.set_nonblocking(true)?;

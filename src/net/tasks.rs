@@ -14,6 +14,9 @@ use periplus_core::server::Waiting;
 use super::limits::WaitingGuard;
 use crate::sys::ReturnPath;
 
+/// Places that are worth keeping for the next queries.
+const FEW: usize = 256;
+
 /// A query that waits.
 pub(super) struct Task {
     pub(super) waiting: Waiting,
@@ -109,6 +112,13 @@ impl Tasks {
         self.free.len() == self.slots.len()
     }
 
+    /// Forgets the places of a crowd that is gone. A waker of one of them wakes nobody, or somebody in vain.
+    pub(super) fn shrink(&mut self) {
+        if self.slots.len() > FEW && self.is_empty() {
+            *self = Tasks::new(Arc::clone(&self.woken));
+        }
+    }
+
     /// Whether somebody has been found woken and was not polled yet.
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
@@ -137,7 +147,7 @@ impl Tasks {
     }
 
     fn poll(&mut self, index: u32, done: &mut impl FnMut(Task, Answer)) {
-        let slot = &mut self.slots[index as usize];
+        let Some(slot) = self.slots.get_mut(index as usize) else { return };
         slot.flag.queued.store(false, Ordering::Release);
         // Woken by something that the task before it in this place had left behind.
         let Some(task) = &mut slot.task else { return };

@@ -1,5 +1,6 @@
 //! DNS over TCP (RFC 7766): connections as tasks, answers as they are ready.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,21 +16,31 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::connections::{ConnectionGuard, LongMessage};
 use super::limits::WaitingGuard;
 use super::{ListenerState, Shared};
 
-/// The first message must be there by then (CoreDNS's read time-out).
+/// The first message must have begun by then (CoreDNS's read time-out).
 const FIRST_MESSAGE: Duration = Duration::from_secs(3);
+/// A message must be whole this long after its first byte, however it dribbles in.
+const MESSAGE: Duration = Duration::from_secs(10);
 /// A connection on which nothing is asked and nothing is owed is closed after this (RFC 7766 section 6.2.3).
 const IDLE: Duration = Duration::from_secs(10);
-/// A peer that does not take its answers is cut off after this.
+/// A peer that does not take an answer is cut off after this.
 const WRITE: Duration = Duration::from_secs(5);
 /// Answers one connection may be owed at once; until one is paid, nothing more is read from it.
 const MAX_OWED: usize = 64;
-/// Bytes read ahead.
+/// Bytes read ahead. Longer messages take more for as long as they last, and only a few connections may have such at once.
 const READ_AHEAD: usize = 4096;
+/// A response buffer larger than this is not kept.
+const RESPONSE: usize = 4096;
 /// How long open connections may go on after the listener stops.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+thread_local! {
+    /// One for each thread of the runtime: it is larger than all else that a connection needs.
+    static COMPRESSOR: RefCell<Compressor> = RefCell::default();
+}
 
 /// Accepts until told to stop; then gives the open connections a moment to get their answers.
 pub(super) async fn serve(
@@ -45,28 +56,31 @@ pub(super) async fn serve(
             return;
         }
     };
+    let places = Arc::clone(shared.limits.connections());
     let mut connections = JoinSet::new();
     loop {
+        while places.must_pause() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             () = stop.cancelled() => break,
         };
-        while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, peer)) => {
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                if let Some(guard) = shared.limits.connect(peer.ip()) {
-                    let connection = Connection::new(&listener, &shared, &stream, peer);
-                    let stop = stop.clone();
-                    connections.spawn(async move {
-                        // How a connection ends concerns nobody but its peer.
-                        let _ = connection.run(stream, stop).await;
-                        drop(guard);
-                    });
-                }
+                let place = places.enter(peer.ip(), Instant::now());
+                let connection = Connection::new(&listener, &shared, &stream, peer);
+                connections.spawn(connection.run_to_end(stream, stop.clone(), place));
             }
-            // Out of descriptors, or a connection that is already gone: the next one may be fine.
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            Err(error) => {
+                // Out of descriptors: one connection less. Otherwise the connection is already gone, and the next one may be fine.
+                if let Some(libc::EMFILE | libc::ENFILE) = error.raw_os_error() {
+                    places.make_room();
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
         }
     }
     drop(socket);
@@ -78,7 +92,6 @@ struct Connection {
     listener: Arc<ListenerState>,
     shared: Arc<Shared>,
     query: Query,
-    compressor: Box<Compressor>,
     response: Vec<u8>,
     /// Answers that have to be waited for.
     owed: JoinSet<(Arc<Query>, Answer, WaitingGuard)>,
@@ -100,41 +113,75 @@ impl Connection {
             listener: Arc::clone(listener),
             shared: Arc::clone(shared),
             query,
-            compressor: Box::default(),
             response: Vec::new(),
             owed: JoinSet::new(),
         }
     }
 
-    async fn run(mut self, mut stream: TcpStream, stop: CancellationToken) -> io::Result<()> {
+    async fn run_to_end(
+        mut self,
+        mut stream: TcpStream,
+        stop: CancellationToken,
+        place: ConnectionGuard,
+    ) {
+        let ended = tokio::select! {
+            ended = self.run(&mut stream, stop, &place) => ended,
+            () = place.must_go() => Err(io::ErrorKind::TimedOut.into()),
+        };
+        // How a connection ends concerns nobody but its peer. The kernel need not keep for long what a slow one has not taken.
+        if ended.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            let _ = stream.set_zero_linger();
+        }
+    }
+
+    async fn run(
+        &mut self,
+        stream: &mut TcpStream,
+        stop: CancellationToken,
+        place: &ConnectionGuard,
+    ) -> io::Result<()> {
         let _ = stream.set_nodelay(true);
-        let mut received = Vec::with_capacity(READ_AHEAD);
-        let mut patience = FIRST_MESSAGE;
+        let mut received = Received::new();
         let mut open = true;
+        let patience = tokio::time::sleep(FIRST_MESSAGE);
+        tokio::pin!(patience);
         while open || !self.owed.is_empty() {
             let may_read = open && self.owed.len() < MAX_OWED;
-            let idle = tokio::time::sleep(patience);
+            let was_partial = received.is_partial();
+            let impatient = open && (self.owed.is_empty() || may_read && was_partial);
             tokio::select! {
-                read = stream.read_buf(&mut received), if may_read => {
+                read = stream.read_buf(&mut received.bytes), if may_read => {
                     if read? == 0 {
                         // The peer sends no more, but may still read.
                         open = false;
                         continue;
                     }
-                    if self.take_messages(&mut received, &mut stream).await? {
-                        patience = IDLE;
+                    let whole = self.take_messages(&mut received.bytes, stream).await?;
+                    received.make_room(place)?;
+                    if whole {
+                        place.used(Instant::now());
+                    }
+                    if whole || !was_partial {
+                        patience.as_mut().reset(received.deadline());
                     }
                 }
                 Some(done) = self.owed.join_next(), if !self.owed.is_empty() => {
                     if let Ok((query, answer, _guard)) = done {
                         self.response.clear();
                         self.response.extend_from_slice(&[0, 0]);
-                        if encode(&query, &answer, &mut self.compressor, &mut self.response) {
-                            self.write(&mut stream).await?;
+                        if COMPRESSOR.with_borrow_mut(|compressor| {
+                            encode(&query, &answer, compressor, &mut self.response)
+                        }) {
+                            self.write(stream).await?;
                         }
                     }
+                    place.used(Instant::now());
+                    // While nothing was read, the rest of a message could not come.
+                    if !may_read || !was_partial {
+                        patience.as_mut().reset(received.deadline());
+                    }
                 }
-                () = idle, if self.owed.is_empty() => return Ok(()),
+                () = &mut patience, if impatient => open = false,
                 () = stop.cancelled(), if open => open = false,
             }
         }
@@ -160,8 +207,10 @@ impl Connection {
             self.query.received = Instant::now();
             self.shared.requests.fetch_add(1, Ordering::Relaxed);
             let server = self.listener.server.load_full();
-            match server.respond(message, &mut self.query, &mut self.compressor, &mut self.response)
-            {
+            let response = COMPRESSOR.with_borrow_mut(|compressor| {
+                server.respond(message, &mut self.query, compressor, &mut self.response)
+            });
+            match response {
                 Response::Ready => self.write(stream).await?,
                 Response::Silence => {}
                 Response::Later(waiting) => self.owe(waiting),
@@ -173,7 +222,7 @@ impl Connection {
     }
 
     fn owe(&mut self, waiting: Waiting) {
-        if let Some(guard) = self.shared.limits.wait() {
+        if let Some(guard) = self.shared.limits.wait(self.query.peer.ip()) {
             self.owed.spawn_on(
                 async move {
                     let (query, answer) = waiting.answer().await;
@@ -189,6 +238,44 @@ impl Connection {
         let length =
             u16::try_from(self.response.len() - 2).map_err(|_| io::ErrorKind::InvalidData)?;
         self.response[..2].copy_from_slice(&length.to_be_bytes());
-        tokio::time::timeout(WRITE, stream.write_all(&self.response)).await?
+        tokio::time::timeout(WRITE, stream.write_all(&self.response)).await??;
+        if self.response.capacity() > RESPONSE {
+            self.response = Vec::new();
+        }
+        Ok(())
+    }
+}
+
+/// What was read and not answered yet.
+struct Received {
+    bytes: Vec<u8>,
+    /// Held while the bytes need more room than is read ahead.
+    long: Option<LongMessage>,
+}
+
+impl Received {
+    fn new() -> Received {
+        Received { bytes: Vec::with_capacity(READ_AHEAD), long: None }
+    }
+
+    /// A message has begun and is not whole.
+    fn is_partial(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
+    /// When the peer must have gone on.
+    fn deadline(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + if self.is_partial() { MESSAGE } else { IDLE }
+    }
+
+    /// Room for more of a long message, or none any more for one that is done.
+    fn make_room(&mut self, place: &ConnectionGuard) -> io::Result<()> {
+        if self.bytes.len() < READ_AHEAD {
+            self.bytes.shrink_to(READ_AHEAD);
+            self.long = None;
+        } else if self.long.is_none() {
+            self.long = Some(place.long_message().ok_or(io::ErrorKind::OutOfMemory)?);
+        }
+        Ok(())
     }
 }

@@ -11,7 +11,7 @@
 //! without waking another thread.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,18 +20,22 @@ use std::time::{Duration, Instant};
 
 use periplus_core::encode::{Compressor, encode};
 use periplus_core::exchange;
-use periplus_core::metrics::claim_cell;
+use periplus_core::metrics::{Counter, claim_cell};
 use periplus_core::query::{Query, Transport};
 use periplus_core::reply::Answer;
 use periplus_core::server::Response;
 
 use super::exchange::{EventQueue, Exchanges};
+use super::fairness::Gate;
+use super::heartbeat::Beat;
 use super::tasks::{Task, Tasks, Woken};
 use super::{LOOK_UP, ListenerState, Shared};
-use crate::sys::{BATCH, Batch, ReturnPath, send_late};
+use crate::sys::{BATCH, Batch, ReturnPath, receive_buffer_filled, send_late};
 
 /// Tasks polled before the client socket is looked at again.
 const RUN: usize = 2 * BATCH;
+/// Bytes of responses that there is always room for.
+const RESPONSES: usize = 64 * 1024;
 /// How long queries may go on waiting after the listener stops.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -39,16 +43,17 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(super) struct Worker {
     listener: Arc<ListenerState>,
     shared: Arc<Shared>,
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     /// Where requests are sent to, unless the kernel says it of each.
     local: SocketAddr,
     events: EventQueue,
     woken: Arc<Woken>,
+    beat: Arc<Beat>,
 }
 
 /// A socket, and the events its worker will wait for.
 pub(super) struct WorkerSocket {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     events: EventQueue,
     woken: Arc<Woken>,
 }
@@ -58,7 +63,7 @@ impl WorkerSocket {
     pub(super) fn new(socket: UdpSocket) -> io::Result<WorkerSocket> {
         let events = EventQueue::new(&socket)?;
         let woken = Arc::new(Woken::new(events.waker()?));
-        Ok(WorkerSocket { socket, events, woken })
+        Ok(WorkerSocket { socket: Arc::new(socket), events, woken })
     }
 }
 
@@ -79,8 +84,17 @@ impl Out {
         }
     }
 
-    fn send(&mut self, batch: &mut Batch, socket: &UdpSocket) {
-        batch.send(socket, &self.responses);
+    /// Gives up what only a crowd needed.
+    fn shrink(&mut self) {
+        self.responses.shrink_to(RESPONSES);
+        self.late.shrink_to(RUN);
+    }
+
+    fn send(&mut self, batch: &mut Batch, socket: &UdpSocket, unsent: &Counter) {
+        let failed = batch.send(socket, &self.responses);
+        if failed > 0 {
+            unsent.add(failed as u64);
+        }
         send_late(socket, &mut self.late, &self.responses);
         self.late.clear();
         self.responses.clear();
@@ -92,33 +106,45 @@ impl Worker {
         listener: Arc<ListenerState>,
         shared: Arc<Shared>,
         socket: WorkerSocket,
+        name: &str,
     ) -> Worker {
         let WorkerSocket { socket, events, woken } = socket;
         let local = socket.local_addr().unwrap_or(listener.local);
-        Worker { listener, shared, socket, local, events, woken }
+        shared.losses.open(&socket);
+        let beat = shared.heartbeats.open(format!("worker {name} on {local}"));
+        Worker { listener, shared, socket, local, events, woken, beat }
     }
 
     /// Serves until the listener stops, the socket is empty and nobody waits.
     pub(super) fn run(self) {
-        if !self.wait_for_first() {
-            return;
+        let (shared, socket) = (Arc::clone(&self.shared), Arc::clone(&self.socket));
+        let beat = Arc::clone(&self.beat);
+        if self.wait_for_first() {
+            self.serve();
         }
+        shared.losses.close(&socket);
+        shared.heartbeats.close(&beat);
+    }
+
+    fn serve(self) {
         let _cell = claim_cell(&self.shared.cells);
         let _runtime = self.shared.runtime.enter();
-        let Worker { listener, shared, socket, local, events, woken } = self;
+        let Worker { listener, shared, socket, local, events, woken, beat } = self;
         let exchanges = Rc::new(Exchanges::new(events));
         exchange::offer(Some(Rc::clone(&exchanges) as Rc<_>));
-        let mut round = Round { listener, shared, local, tasks: Tasks::new(Arc::clone(&woken)) };
+        let tasks = Tasks::new(Arc::clone(&woken));
+        let mut round = Round { listener, shared, local, tasks, gate: Gate::new() };
         let mut batch = Batch::new();
         let mut query = Query::empty();
         query.transport = Transport::Udp;
         let mut out = Out {
             compressor: Compressor::new(),
-            responses: Vec::with_capacity(64 * 1024),
+            responses: Vec::with_capacity(RESPONSES),
             late: Vec::with_capacity(RUN),
         };
         let mut stopped = None;
         loop {
+            beat.beat();
             let waits = !round.tasks.is_empty();
             let received = if waits {
                 let busy = exchanges.clients_wait() || round.tasks.has_ready();
@@ -138,7 +164,7 @@ impl Worker {
                 Ok(count) => {
                     query.received = Instant::now();
                     exchanges.clients_read(query.received, count < BATCH);
-                    round.answer(count, &mut batch, &mut query, &mut out);
+                    round.answer(&socket, count, &mut batch, &mut query, &mut out);
                 }
                 // Nothing is there, or nothing came within the read time-out.
                 Err(error)
@@ -149,12 +175,17 @@ impl Worker {
                 {
                     exchanges.clients_read(Instant::now(), true);
                     quiet = true;
+                    round.tasks.shrink();
+                    out.shrink();
                 }
                 // An ICMP error about an earlier answer, or a signal: neither concerns the next request.
                 Err(_) => {}
             }
             if round.listener.stop.load(Ordering::Acquire) {
-                let stopped = stopped.get_or_insert_with(Instant::now);
+                let stopped = stopped.get_or_insert_with(|| {
+                    take_no_more(&socket, local);
+                    Instant::now()
+                });
                 if quiet && !waits || stopped.elapsed() >= FAREWELL {
                     break;
                 }
@@ -164,7 +195,7 @@ impl Worker {
                 round.tasks.run(RUN, &mut |task, answer| out.late(task, &answer));
             }
             exchanges.flush();
-            out.send(&mut batch, &socket);
+            out.send(&mut batch, &socket, &round.shared.unsent);
         }
         drop(round);
         exchange::offer(None);
@@ -174,14 +205,28 @@ impl Worker {
     /// are never used, and buffers only for those that are.
     fn wait_for_first(&self) -> bool {
         loop {
+            self.beat.beat();
             if self.socket.peek_from(&mut [0]).is_ok() {
                 return true;
             }
             if self.listener.stop.load(Ordering::Acquire) {
-                return false;
+                take_no_more(&self.socket, self.local);
+                return self.socket.peek_from(&mut [0]).is_ok();
             }
         }
     }
+}
+
+/// Leaves new requests to whoever else listens there, as a server does that takes over: they share the port, and what is in a socket's
+/// buffer when it is closed is lost. A socket that is connected to itself gets nothing from others any more, but keeps what it has.
+fn take_no_more(socket: &UdpSocket, local: SocketAddr) {
+    let own = match local.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    // Where it fails, what arrives at the last moment is lost as it was before.
+    let _ = socket.connect(SocketAddr::new(own, local.port()));
 }
 
 /// What answering takes beside buffers.
@@ -190,15 +235,31 @@ struct Round {
     shared: Arc<Shared>,
     local: SocketAddr,
     tasks: Tasks,
+    gate: Gate,
 }
 
 impl Round {
-    fn answer(&mut self, count: usize, batch: &mut Batch, query: &mut Query, out: &mut Out) {
+    fn answer(
+        &mut self,
+        socket: &UdpSocket,
+        count: usize,
+        batch: &mut Batch,
+        query: &mut Query,
+        out: &mut Out,
+    ) {
         self.shared.requests.fetch_add(count as u64, Ordering::Relaxed);
+        let turned_away = self.shared.limits.turned_away();
+        let filled = || receive_buffer_filled(socket);
+        self.gate.received(count == BATCH, query.received, filled, |client, count| {
+            turned_away.add(client, count);
+        });
         let server = self.listener.server.load();
         for index in 0..count {
             let (request, peer, local) = batch.request(index);
             let Some(peer) = peer else { continue };
+            if !self.gate.is_open() && !self.gate.admits(peer.ip()) {
+                continue;
+            }
             query.peer = peer;
             query.local = match local {
                 Some(address) => SocketAddr::new(address, self.local.port()),
@@ -207,9 +268,9 @@ impl Round {
             let start = out.responses.len();
             match server.respond(request, query, &mut out.compressor, &mut out.responses) {
                 Response::Ready => batch.queue(index, start..out.responses.len()),
-                Response::Silence => {}
+                Response::Silence => self.shared.unanswered.add(1),
                 Response::Later(waiting) => {
-                    if let Some(guard) = self.shared.limits.wait() {
+                    if let Some(guard) = self.shared.limits.wait(query.peer.ip()) {
                         let task = Task { waiting, path: batch.return_path(index), _guard: guard };
                         self.tasks.begin(task, &mut |task, answer| out.late(task, &answer));
                     }

@@ -113,27 +113,6 @@ impl ReturnPath {
     }
 }
 
-/// Asks the kernel to say which local address each datagram was sent to.
-pub fn want_local_address(socket: &UdpSocket, v6: bool) -> io::Result<()> {
-    let (level, option) = if v6 {
-        (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
-    } else {
-        (libc::IPPROTO_IP, libc::IP_PKTINFO)
-    };
-    let on: libc::c_int = 1;
-    // SAFETY: the option value is an int that outlives the call, with its own size.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            ptr::from_ref(&on).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
 /// Buffers for receiving and answering up to [`BATCH`] datagrams with two system calls.
 ///
 /// What the kernel is told about them is written once. At one datagram per call, which is what a server that is not busy sees,

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use super::{
-    BATCH, Batch, Inbox, REQUEST_SIZE, ReturnPath, send_connected, send_late, want_local_address,
+    BATCH, Batch, Inbox, REQUEST_SIZE, ReturnPath, dropped_datagrams, give_back_memory,
+    receive_buffer_filled, send_connected, send_late, want_local_address,
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -308,4 +309,28 @@ fn taking_what_is_there_does_not_wait() {
     client.send(b"hello").unwrap();
     assert_eq!(batch.receive_now(&server).unwrap(), 1);
     assert_eq!(batch.request(0).0, b"hello");
+}
+
+#[test]
+fn datagrams_that_find_no_room_are_counted() {
+    let (server, client) =
+        (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    let address = server.local_addr().unwrap();
+    assert_eq!((dropped_datagrams(&server), receive_buffer_filled(&server)), (0, 0.0));
+    // The largest buffer that a system gives by default holds some thousands.
+    for _ in 0..100_000 {
+        client.send_to(&[0; 400], address).unwrap();
+        if dropped_datagrams(&server) > 0 {
+            assert!(receive_buffer_filled(&server) > 0.9);
+            return;
+        }
+    }
+    panic!("100,000 datagrams found room");
+}
+
+#[test]
+fn memory_can_be_given_back_at_any_time() {
+    let kept: Vec<Vec<u8>> = (0..1000).map(|size| vec![7; size * 10]).collect();
+    give_back_memory();
+    assert!(kept.iter().flatten().all(|byte| *byte == 7));
 }

@@ -52,6 +52,17 @@ pub fn udp_within(server: SocketAddr, message: &[u8], patience: Duration) -> Opt
     Some(answer)
 }
 
+/// Gets a page from loopback: head and body.
+pub fn http_get(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .expect("the server reads");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("the server writes text");
+    text
+}
+
 /// Waits until a page on loopback says 200.
 pub fn wait_for_page(port: u16, path: &str) {
     let begun = Instant::now();

@@ -40,6 +40,11 @@ impl Peer {
         Peer { name, address, process, _directory: directory }
     }
 
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Waits until a question that only a synced cluster can answer gets one of these RCODEs.
     pub fn wait_for(&mut self, name: &str, rcodes: &[u8]) {
         let begun = Instant::now();

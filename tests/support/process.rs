@@ -37,17 +37,26 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal: `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
-        let number = self.child.id().to_string();
+        let number = self.id().to_string();
         let sent = Command::new("kill").arg(format!("-{name}")).arg(number).status();
         assert!(sent.is_ok_and(|status| status.success()), "kill -{name}");
     }
 
+    /// All that it said.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
     /// The end of what it said.
     pub fn last_words(&self) -> String {
-        let text =
-            String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned();
+        let text = self.said();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }

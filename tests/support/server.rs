@@ -1,6 +1,6 @@
 //! The program in this process, on ports of its own.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,24 +8,15 @@ use std::time::Duration;
 use periplus::program::{Options, Program, StartError};
 use periplus::source::Source;
 use periplus_core::output::Output;
+use periplus_core::setup::PluginKind;
+
+pub use super::ports::{fill_in, free_port};
 
 /// A running server and the directory that its configuration lies in.
 pub(crate) struct TestServer {
     program: Option<Program>,
     pub(crate) address: SocketAddr,
     pub(crate) directory: tempfile::TempDir,
-}
-
-/// A port that is free for UDP and TCP on all loopback addresses at the moment.
-pub(crate) fn free_port() -> u16 {
-    for _ in 0..100 {
-        let Ok(tcp) = TcpListener::bind("127.0.0.1:0") else { continue };
-        let port = tcp.local_addr().expect("a bound socket has an address").port();
-        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port in 100 tries");
 }
 
 impl TestServer {
@@ -44,6 +35,15 @@ impl TestServer {
         corefile: &str,
         files: &[(&str, &str)],
     ) -> Result<TestServer, StartError> {
+        TestServer::try_start_with(periplus_plugins::ORDER, corefile, files)
+    }
+
+    /// The same with other plugins.
+    pub(crate) fn try_start_with(
+        plugins: &'static [PluginKind],
+        corefile: &str,
+        files: &[(&str, &str)],
+    ) -> Result<TestServer, StartError> {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         for (name, content) in files {
             std::fs::write(directory.path().join(name), content).expect("a file can be written");
@@ -52,7 +52,7 @@ impl TestServer {
         let text = fill_in(corefile, port, &directory.path().to_string_lossy());
         let path = directory.path().join("Corefile");
         std::fs::write(&path, text).expect("the Corefile can be written");
-        let program = start(Source::File(path), port)?;
+        let program = start_with(plugins, Source::File(path), port)?;
         let address = program
             .dns_addresses()
             .first()
@@ -88,26 +88,18 @@ impl Drop for TestServer {
 }
 
 /// Starts any source with one worker.
-pub(crate) fn start(source: Source, port: u16) -> Result<Program, StartError> {
+fn start_with(
+    plugins: &'static [PluginKind],
+    source: Source,
+    port: u16,
+) -> Result<Program, StartError> {
     let output = Output::new(std::io::sink());
     Program::start(Options {
-        plugins: periplus_plugins::ORDER,
+        plugins,
         source,
         default_port: port,
         workers: Some(1),
         grace: Duration::from_secs(5),
         output: Arc::clone(&output),
     })
-}
-
-/// Puts a port, a directory and free ports for HTTP into a Corefile.
-pub fn fill_in(corefile: &str, port: u16, directory: &str) -> String {
-    let mut text = corefile.replace("PORT", &port.to_string()).replace("DIR", directory);
-    for index in 0..10 {
-        let name = format!("HTTP{index}");
-        if text.contains(&name) {
-            text = text.replace(&name, &free_port().to_string());
-        }
-    }
-    text
 }

@@ -91,13 +91,13 @@ pub(crate) fn drive(path: &str, count: u64) -> Result<()> {
     let metrics = Arc::new(Registry::new(1));
     let cells = CellPool::new(metrics.workers());
     let _cell = claim_cell(&cells);
-    let surroundings = Surroundings {
-        plugins: periplus_plugins::ORDER,
-        default_port: 1053,
-        directory: directory.path().to_owned(),
+    let surroundings = Surroundings::new(
+        periplus_plugins::ORDER,
+        1053,
+        directory.path().to_owned(),
         metrics,
-        output: Output::new(std::io::sink()),
-    };
+        Output::new(std::io::sink()),
+    );
     let source = Source::Text { name: "Corefile".into(), text };
     let (_, configuration) =
         configuration::load(&source, &surroundings).map_err(|failed| failed.to_string())?;
@@ -110,7 +110,7 @@ pub(crate) fn drive(path: &str, count: u64) -> Result<()> {
 /// Runs the background tasks until all plugins are ready.
 async fn ready(instance: &mut Instance) -> Result<()> {
     let stop = CancellationToken::new();
-    for task in std::mem::take(&mut instance.tasks) {
+    for task in instance.take_tasks() {
         tokio::spawn((task.make)(stop.clone()));
     }
     let begun = Instant::now();

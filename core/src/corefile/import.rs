@@ -111,6 +111,7 @@ impl Parser<'_> {
                 self.warn(Diagnostic::warning(span, message));
             }
         } else if found.is_empty() {
+            self.inputs.files.push(path);
             return self.file_not_found(name, span);
         }
         // The last file goes in first, so that the first one ends up on top.

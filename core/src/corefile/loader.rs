@@ -104,7 +104,7 @@ impl fmt::Debug for Loader {
 /// What a configuration was read from besides the text itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inputs {
-    /// The imported files, each once.
+    /// The imported files, each once, and in a configuration that failed also those that are not there.
     pub files: Vec<PathBuf>,
     /// The import patterns that were looked up, as absolute paths.
     pub globs: Vec<PathBuf>,
@@ -120,11 +120,18 @@ pub struct Failed {
     /// What could be read all the same, so that whoever knows the plugins can report misspelled
     /// directives in the same go.
     pub blocks: Vec<ServerBlock>,
+    /// What it was read from as far as that went: a change there may mend it.
+    pub inputs: Inputs,
 }
 
 impl Failed {
     fn outright(error: Diagnostic) -> Self {
-        Self { diagnostics: error.into(), sources: Sources::default(), blocks: Vec::new() }
+        Self {
+            diagnostics: error.into(),
+            sources: Sources::default(),
+            blocks: Vec::new(),
+            inputs: Inputs::default(),
+        }
     }
 
     /// The failure, or the configuration when there is no error.
@@ -136,7 +143,8 @@ impl Failed {
             return Ok(corefile);
         }
         errors.extend(corefile.warnings);
-        Err(Self { diagnostics: errors, sources: corefile.sources, blocks: corefile.blocks })
+        let Corefile { blocks, sources, inputs, .. } = corefile;
+        Err(Self { diagnostics: errors, sources, blocks, inputs })
     }
 }
 

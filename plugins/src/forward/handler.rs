@@ -9,7 +9,6 @@ use periplus_core::query::Query;
 use periplus_core::reply::{Answer, Failure};
 use tokio::time::Instant;
 
-use super::countdown::Countdown;
 use super::message::Asking;
 use super::settings::TOTAL;
 use super::stanza::{Stanza, Verdict};
@@ -50,13 +49,13 @@ async fn forward(
 ) -> Answer {
     let query = &*asking.query;
     let mut now = Instant::now();
-    let mut countdown = Countdown::new(now + TOTAL);
+    let end = now + TOTAL;
     // As in CoreDNS, a question that is handed on counts for each stanza it has passed.
     let mut permits: smallvec::SmallVec<[Permit; 1]> = smallvec::smallvec![permit];
     let mut index = first;
     loop {
         let is_last = index + 1 == stanzas.len();
-        match stanzas[index].ask(asking, now, &mut countdown, is_last).await {
+        match stanzas[index].ask(asking, now, end, is_last).await {
             Verdict::Answer(answer) => return answer,
             Verdict::HandOn => {}
         }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use periplus_core::corefile::{Diagnostics, Directive, unknown_property};
+use periplus_core::liveness::Liveness;
 use periplus_core::plugin::Plugin;
 use periplus_core::setup::{HttpAddress, PageContent, Setup};
 
@@ -25,9 +26,19 @@ pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnosti
             let check = SelfCheck::new(&address, &instance.metrics);
             instance.spawn("health", move |stop| check.run(stop));
         }
-        instance.serve(address, PATH, || PageContent::text(200, "OK"));
+        let liveness = Arc::clone(&instance.liveness);
+        instance.serve(address, PATH, move || page(&liveness));
     }
     errors.into_result(None)
+}
+
+/// `OK`, or what is wrong, one line each.
+fn page(liveness: &Liveness) -> PageContent {
+    let troubles = liveness.troubles();
+    match troubles.is_empty() {
+        true => PageContent::text(200, "OK"),
+        false => PageContent::text(503, troubles.join("\n")),
+    }
 }
 
 fn parse(directive: &Directive) -> Result<(HttpAddress, Duration), Diagnostics> {

@@ -21,6 +21,19 @@ fn the_page_says_ok() {
 }
 
 #[test]
+fn the_page_says_what_is_wrong_for_as_long_as_it_is() {
+    let instance = configure(".", "health").unwrap().instance;
+    let content = || (instance.pages[0].content)();
+    instance.liveness.set_troubles(vec!["worker one is stuck".into(), "so is two".into()]);
+    assert_eq!(
+        (content().status, content().body.as_str()),
+        (503, "worker one is stuck\nso is two")
+    );
+    instance.liveness.set_troubles(Vec::new());
+    assert_eq!((content().status, content().body.as_str()), (200, "OK"));
+}
+
+#[test]
 fn the_longest_lameduck_counts_and_each_address_has_one_page() {
     let directives = "health {\nlameduck 3s\n}\nhealth :8080 {\nlameduck 5s\n}\nhealth localhost:0";
     let instance = configure(".", directives).unwrap().instance;

@@ -42,12 +42,12 @@ mod testing;
 mod tests;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use periplus_core::metrics::Registry;
-use periplus_core::setup::Instance;
-use tokio_util::sync::CancellationToken;
+use periplus_core::setup::TaskFuture;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use check::{SettingsError, check};
 pub use state::{ResourceState, SourceState};
@@ -204,21 +204,41 @@ impl Timing {
     }
 }
 
-/// Registers the tasks that read the objects. They start with the instance and end with it.
-pub fn spawn<S: Sink>(
-    settings: Settings,
-    sink: Arc<S>,
-    instance: &mut Instance,
-) -> Arc<SourceState> {
-    let timing = Timing::default();
-    let state = Arc::new(SourceState::new(
-        origin_label(&settings.origin),
-        &settings.resources(),
-        timing.stale_after(),
-    ));
-    let (registry, shared) = (Arc::clone(&instance.metrics), Arc::clone(&state));
-    instance.spawn("kubernetes", move |stop| run(settings, timing, sink, shared, registry, stop));
-    state
+/// The tasks that read the objects, from when they are started until the value is dropped.
+pub struct Source {
+    state: Arc<SourceState>,
+    tasks: Mutex<Option<TaskFuture>>,
+    /// Stops the tasks when the value is dropped.
+    _stop: DropGuard,
+}
+
+impl Source {
+    /// Not started yet.
+    pub fn new<S: Sink>(settings: Settings, sink: Arc<S>, registry: &Arc<Registry>) -> Source {
+        let timing = Timing::default();
+        let state = Arc::new(SourceState::new(
+            origin_label(&settings.origin),
+            &settings.resources(),
+            timing.stale_after(),
+        ));
+        let stop = CancellationToken::new();
+        let (shared, registry) = (Arc::clone(&state), Arc::clone(registry));
+        let tasks = run(settings, timing, sink, shared, registry, stop.clone());
+        Source { state, tasks: Mutex::new(Some(Box::pin(tasks))), _stop: stop.drop_guard() }
+    }
+
+    /// How it is doing.
+    pub fn state(&self) -> &Arc<SourceState> {
+        &self.state
+    }
+
+    /// Starts the tasks, if that was not done before. Needs a runtime.
+    pub fn start(&self) {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(tasks) = tasks {
+            tokio::spawn(tasks);
+        }
+    }
 }
 
 /// Reads objects until it is stopped.

@@ -1,0 +1,76 @@
+//! What a server must stand for minutes: floods, small limits, restarts. One scenario after the other, each in a process of its own.
+//!
+//! ```sh
+//! cargo test --test soak                                   # short forms: what CI runs
+//! cargo test --release --test soak -- --long [SCENARIO]    # minutes each; the table in README.md
+//! ```
+
+#![expect(unreachable_pub, reason = "a test binary has nobody outside to reach for its items")]
+
+mod cpu_limit;
+mod fairness;
+mod group;
+mod load;
+mod overload;
+mod ramp;
+mod reload;
+mod rollout;
+mod server;
+mod support;
+mod upstream;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// How long a scenario may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Length {
+    /// Seconds, and debug builds.
+    Short,
+    /// Minutes, and all that is measured must reach its target.
+    Long,
+}
+
+/// What a scenario found: some words for the table.
+type Scenario = fn(Length) -> String;
+
+const SCENARIOS: &[(&str, Scenario)] = &[
+    ("overload-64", |length| overload::run(length, 64)),
+    ("overload-170", |length| overload::run(length, 170)),
+    ("fairness", fairness::run),
+    ("fairness-waiting", fairness::waiting),
+    ("rollout-sigterm", rollout::sigterm),
+    ("rollout-takeover", rollout::takeover),
+    ("rollout-kill", rollout::kill),
+    ("reload", reload::run),
+    ("cpu-limit", cpu_limit::run),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let length = match arguments.iter().any(|argument| argument == "--long") {
+        true => Length::Long,
+        false => Length::Short,
+    };
+    // Flags of the usual test harness mean nothing here.
+    let wanted: Vec<&String> =
+        arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let mut failed = false;
+    for (name, scenario) in SCENARIOS {
+        if !wanted.is_empty() && !wanted.iter().any(|wanted| name.contains(wanted.as_str())) {
+            continue;
+        }
+        let begun = Instant::now();
+        let found = catch_unwind(AssertUnwindSafe(|| scenario(length)));
+        let seconds = begun.elapsed().as_secs();
+        match found {
+            Ok(found) => println!("| {name} | {found} | {seconds} s |"),
+            Err(_) => {
+                println!("| {name} | FAILED | {seconds} s |");
+                failed = true;
+            }
+        }
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

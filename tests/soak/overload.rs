@@ -1,0 +1,95 @@
+//! More than ten times what the server can answer, half of it for names that an upstream takes five seconds for, in little memory.
+
+use std::time::{Duration, Instant};
+
+use crate::Length;
+use crate::group::Limits;
+use crate::load::{Names, Stream, Tally, clients, run as load};
+use crate::ramp::{Ramp, ramp};
+use crate::server::{Launch, Server, names};
+use crate::upstream::Upstream;
+
+/// A tenth of a CPU, in periods short enough for a socket's buffer to hold what comes meanwhile: so that the load can be ten times what is
+/// answered.
+const CPU: (u64, u64) = (1000, 10_000);
+
+/// Floods a server that has `megabytes` of memory.
+pub(crate) fn run(length: Length, megabytes: u64) -> String {
+    let upstream = Upstream::slow(Duration::from_secs(5));
+    let block = format!(
+        "    errors\n    forward . {} {{\n        max_concurrent 1000\n    }}\n    cache 30",
+        upstream.address
+    );
+    let limits = Limits { memory: Some(megabytes << 20), cpu: Some(CPU) };
+    let mut server =
+        Server::start(Launch { limits, workers: Some(1), block: &block, ..Launch::default() });
+    let step = Duration::from_secs(if length == Length::Long { 10 } else { 2 });
+
+    // What it does when hardly anything is asked: everything has been used once.
+    offer(&server, 100.0, step, Duration::from_secs(1));
+    std::thread::sleep(Duration::from_secs(6));
+    let idle = server.memory().resident;
+
+    let Ramp { peak, saturation } = ramp(|rate| {
+        let [cluster, _] = offer(&server, rate, step, Duration::from_secs(1));
+        (goodput(&cluster, step), rate / 2.0)
+    });
+
+    let flood = Duration::from_secs(if length == Length::Long { 180 } else { 8 });
+    let before = dropped(&server);
+    // What waits at the end is answered, or given up, within five seconds.
+    let tallies = offer(&server, 10.0 * saturation, flood, Duration::from_secs(6));
+    let goodput = goodput(&tallies[0], flood);
+    let offered = tallies.iter().map(|tally| tally.sent).sum::<u64>() as f64 / flood.as_secs_f64();
+    assert!(server.is_running(), "it did not end: {}", server.said());
+    assert!(server.is_healthy(), "it is in health while it is flooded");
+
+    let flooded = server.memory();
+    let mut calm = flooded.resident;
+    let until = Instant::now() + Duration::from_secs(60);
+    while calm > idle + idle / 10 && Instant::now() < until {
+        std::thread::sleep(Duration::from_secs(1));
+        calm = server.memory().resident;
+    }
+    let lost: u64 = tallies.iter().map(Tally::lost).sum();
+    let dropped = dropped(&server) - before;
+
+    let mb = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let found = format!(
+        "{:.0} questions/s offered, {:.1} x saturation; goodput of cluster names {:.0}/s, {:.2} of the peak; resident {:.1} MB idle, {:.1} at the most, {:.1} after; {lost} lost, {dropped:.0} of them counted",
+        offered,
+        offered / saturation,
+        goodput,
+        goodput / peak,
+        mb(idle),
+        mb(flooded.peak),
+        mb(calm),
+    );
+    println!("{found}");
+    // Seconds on a machine that does other things as well say only that it does not collapse.
+    let least = if length == Length::Long { 0.9 } else { 0.5 };
+    assert!(goodput >= least * peak, "goodput {goodput:.0}/s, its peak {peak:.0}/s");
+    assert!((dropped - lost as f64).abs() <= 0.02 * lost as f64, "what is lost is counted");
+    assert!(flooded.peak <= (megabytes << 20) * 8 / 10, "{:.1} MB resident", mb(flooded.peak));
+    assert!(calm <= idle + idle / 10, "{:.1} MB idle, {:.1} after", mb(idle), mb(calm));
+    found
+}
+
+/// Half for names of the cluster, half for names that were never asked for.
+fn offer(server: &Server, rate: f64, duration: Duration, patience: Duration) -> [Tally; 2] {
+    let mut streams = [
+        Stream::new(&clients(1, 50), server.address, rate / 2.0, Names::Known(names())),
+        Stream::new(&clients(2, 50), server.address, rate / 2.0, Names::Fresh("example.net.")),
+    ];
+    load(&mut streams, duration, patience, |_| {});
+    streams.map(|stream| stream.tally)
+}
+
+fn dropped(server: &Server) -> f64 {
+    server.metric("periplus_dropped_requests_total")
+}
+
+/// Good answers a second.
+fn goodput(tally: &Tally, duration: Duration) -> f64 {
+    tally.answered[0] as f64 / duration.as_secs_f64()
+}

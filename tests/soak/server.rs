@@ -1,0 +1,166 @@
+//! Periplus as a process of its own, with a cluster of a hundred Services.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::group::{Group, Limits};
+use crate::support::client::wait_for_page;
+use crate::support::cluster;
+use crate::support::ports::free_port;
+use crate::support::process::Process;
+
+/// Services of the cluster.
+const SERVICES: usize = 100;
+
+/// How to start one.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Launch<'a> {
+    pub(crate) limits: Limits,
+    pub(crate) workers: Option<u16>,
+    /// On the first CPU only: the load has the other one.
+    pub(crate) pinned: bool,
+    /// Seconds that SIGTERM waits for traffic to end.
+    pub(crate) grace: Option<u64>,
+    /// The port; a free one if none is named.
+    pub(crate) port: Option<u16>,
+    /// Lines of the server block beside `kubernetes`, `health`, `ready` and `prometheus`.
+    pub(crate) block: &'a str,
+}
+
+/// A running server.
+pub(crate) struct Server {
+    process: Process,
+    pub(crate) address: SocketAddr,
+    _directory: tempfile::TempDir,
+    health: u16,
+    metrics: u16,
+    /// Removed after the process has ended.
+    _group: Option<Group>,
+}
+
+/// The names of the cluster's Services.
+pub(crate) fn names() -> Vec<String> {
+    (0..SERVICES).map(|index| format!("svc-{index}.shop.svc.cluster.local.")).collect()
+}
+
+/// Memory in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    pub(crate) resident: u64,
+    pub(crate) peak: u64,
+}
+
+impl Server {
+    /// Starts it and waits until it is ready.
+    pub(crate) fn start(launch: Launch<'_>) -> Server {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let path = |name: &str| directory.path().join(name);
+        let services: String = (0..SERVICES)
+            .map(|index| format!("service shop/svc-{index} 10.96.1.{} http:80/TCP\n", index + 1))
+            .collect();
+        let objects = cluster::parse(&format!("namespace shop\n{services}"));
+        fs::write(path("cluster.json"), cluster::manifest(&objects))
+            .expect("a file can be written");
+        let port = launch.port.unwrap_or_else(free_port);
+        let [health, ready, metrics] = [free_port(), free_port(), free_port()];
+        let corefile = format!(
+            ".:{port} {{
+    health 127.0.0.1:{health}
+    ready 127.0.0.1:{ready}
+    kubernetes cluster.local in-addr.arpa ip6.arpa {{
+        snapshot {}
+    }}
+    prometheus 127.0.0.1:{metrics}
+{}
+}}
+",
+            path("cluster.json").display(),
+            launch.block
+        );
+        fs::write(path("Corefile"), corefile).expect("a file can be written");
+        let limited = launch.limits.memory.is_some() || launch.limits.cpu.is_some();
+        let group =
+            limited.then(|| Group::new(launch.limits).expect("control groups can be made here"));
+        let enter = group.as_ref().map(Group::enter).unwrap_or_default();
+        let pin = if launch.pinned { "taskset -c 0 " } else { "" };
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            &format!("{enter}exec {pin}\"$@\""),
+            "sh",
+            env!("CARGO_BIN_EXE_periplus"),
+        ]);
+        command.arg("--conf").arg(path("Corefile"));
+        let options =
+            [("--workers", launch.workers.map(u64::from)), ("--grace-period", launch.grace)];
+        for (name, value) in options {
+            if let Some(value) = value {
+                command.args([name, &value.to_string()]);
+            }
+        }
+        let server = Server {
+            process: Process::start(&mut command, &path("log")),
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            _directory: directory,
+            health,
+            metrics,
+            _group: group,
+        };
+        wait_for_page(ready, "/ready");
+        server
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
+    /// What it said so far.
+    pub(crate) fn said(&self) -> String {
+        self.process.said()
+    }
+
+    /// Sends a signal: `TERM`, `KILL`, `USR1`.
+    pub(crate) fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    /// What is resident, and the most that ever was.
+    pub(crate) fn memory(&self) -> Memory {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = status.unwrap_or_default();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+            let kilobytes =
+                line.split_ascii_whitespace().next().and_then(|text| text.parse::<u64>().ok());
+            kilobytes.unwrap_or(0) << 10
+        };
+        Memory { resident: field("VmRSS:"), peak: field("VmHWM:") }
+    }
+
+    /// Whether `/health` says 200 within a second.
+    pub(crate) fn is_healthy(&self) -> bool {
+        page(self.health, "/health").is_ok_and(|page| page.starts_with("HTTP/1.1 200"))
+    }
+
+    /// The sum of a metric's series whose line begins with `start`.
+    pub(crate) fn metric(&self, start: &str) -> f64 {
+        let page = page(self.metrics, "/metrics").unwrap_or_default();
+        let values = page.lines().filter(|line| line.starts_with(start));
+        values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+}
+
+fn page(port: u16, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.write_all(
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes(),
+    )?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}

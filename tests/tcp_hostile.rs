@@ -1,0 +1,293 @@
+//! Connections that would hold the server up: slow ones, idle ones, broken ones, and very many.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use periplus::configuration::{self, Surroundings};
+use periplus::net::Listeners;
+use periplus::source::Source;
+use periplus_core::memory::Budget;
+use periplus_core::metrics::Registry;
+use periplus_core::output::Output;
+use socket2::{Domain, Socket, Type};
+
+use crate::support::client::{connect, question, read, tcp, udp, write};
+use crate::support::peer::Peer;
+use crate::support::server::TestServer;
+
+const COREFILE: &str = ".:PORT {\n    whoami\n}\n";
+
+/// DNS over sockets alone, with a memory limit.
+struct Small {
+    listeners: Listeners,
+    metrics: Arc<Registry>,
+    address: SocketAddr,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Small {
+    /// `whoami` where 64 connections have a place, 16 of each peer.
+    fn start() -> Small {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime can be started");
+        let metrics = Arc::new(Registry::new(1));
+        let surroundings = Surroundings::new(
+            periplus_plugins::ORDER,
+            0,
+            ".".into(),
+            Arc::clone(&metrics),
+            Output::new(std::io::sink()),
+        );
+        let text = ".:0 {\n    bind 127.0.0.1\n    whoami\n}\n".to_owned();
+        let source = Source::Text { name: "Corefile".into(), text };
+        let (_, configuration) =
+            configuration::load(&source, &surroundings).unwrap_or_else(|error| panic!("{error}"));
+        let budget = Budget::new(Some(1));
+        let mut listeners = Listeners::new(1, &metrics, budget, runtime.handle().clone());
+        listeners.apply(configuration.servers).expect("the system chooses a free port");
+        let address = listeners.local_addresses()[0].1;
+        Small { listeners, metrics, address, _runtime: runtime }
+    }
+
+    fn told_to_go(&self) -> u64 {
+        let text = self.metrics.expose();
+        let name = "periplus_dropped_requests_total{reason=\"connections\"} ";
+        let value = text.lines().find_map(|line| line.strip_prefix(name));
+        value.and_then(|value| value.parse().ok()).expect("the counter is there")
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        self.listeners.close();
+    }
+}
+
+/// A connection from 127.0.0.`host`.
+fn connect_from(host: u8, server: SocketAddr) -> TcpStream {
+    connect_from_port(host, 0, server)
+}
+
+fn connect_from_port(host: u8, port: u16, server: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("a socket can be made so");
+    let own = |port| SocketAddr::new(IpAddr::from([127, 0, 0, host]), port).into();
+    let bound = socket.bind(&own(port)).or_else(|_| socket.bind(&own(0)));
+    bound.expect("all of 127/8 is loopback's");
+    socket.connect(&server.into()).expect("the server listens");
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out can be set");
+    stream
+}
+
+fn asks(stream: &mut TcpStream) -> bool {
+    let message = question(1, "example.org", 1, None);
+    let frame = [&(message.len() as u16).to_be_bytes()[..], &message].concat();
+    stream.write_all(&frame).is_ok() && read(stream).is_some()
+}
+
+#[test]
+fn a_newcomer_takes_the_place_of_the_one_that_is_idle_longest() {
+    let server = Small::start();
+    let mut held: Vec<(u8, TcpStream)> = Vec::new();
+    for host in 2..=6 {
+        for _ in 0..if host == 6 { 4 } else { 15 } {
+            let mut stream = connect_from(host, server.address);
+            assert!(asks(&mut stream));
+            held.push((host, stream));
+        }
+    }
+    assert_eq!((held.len(), server.told_to_go()), (64, 0));
+    // All but the second of those that share the largest number; the order of hosts must not matter.
+    for (_, stream) in held.iter_mut().enumerate().filter(|(index, _)| *index != 31) {
+        assert!(asks(&mut stream.1));
+    }
+    assert!(asks(&mut connect_from(9, server.address)), "a newcomer is not locked out");
+    assert_eq!(server.told_to_go(), 1);
+    let gone: Vec<usize> = (0..64).filter(|index| !asks(&mut held[*index].1)).collect();
+    assert_eq!(gone, [31]);
+}
+
+#[test]
+fn one_peer_has_no_more_than_its_share_and_gets_new_connections_all_the_same() {
+    let server = Small::start();
+    let mut other = connect_from(3, server.address);
+    assert!(asks(&mut other));
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        let mut stream = connect_from(2, server.address);
+        assert!(asks(&mut stream));
+        held.push(stream);
+    }
+    assert_eq!(server.told_to_go(), 100 - 16);
+    let alive: Vec<usize> = (0..100).filter(|index| asks(&mut held[*index])).collect();
+    assert_eq!(alive, (84..100).collect::<Vec<_>>());
+    assert!(asks(&mut other));
+}
+
+#[test]
+fn only_a_few_connections_may_send_long_messages_at_once() {
+    let server = Small::start();
+    let begin = |host| {
+        let mut stream = connect_from(host, server.address);
+        // 20 of 64 kB; the rest never comes.
+        stream.write_all(&[&[0xff, 0xff][..], &[0x55; 20_000]].concat()).map(|()| stream)
+    };
+    let long: Vec<TcpStream> = (0..40).filter_map(|number| begin(2 + number % 4).ok()).collect();
+    assert!(asks(&mut connect_from(9, server.address)));
+    let short = Duration::from_millis(100);
+    let open = long.into_iter().filter_map(|mut stream| {
+        stream.set_read_timeout(Some(short)).expect("a time-out can be set");
+        let read = stream.read(&mut [0]);
+        read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock).then_some(stream)
+    });
+    let open = open.collect::<Vec<_>>().len();
+    assert!((1..=16).contains(&open), "{open} are open");
+}
+
+#[test]
+fn a_message_of_the_largest_size_is_answered_and_its_room_given_back() {
+    let server = Small::start();
+    let mut stream = connect_from(2, server.address);
+    for _ in 0..40 {
+        let mut message = question(7, "example.org", 1, None);
+        message.resize(65535, 0);
+        write(&mut stream, &message);
+        let answer = read(&mut stream).expect("an answer");
+        assert_eq!(answer[..2], [0, 7]);
+        assert!(asks(&mut stream), "the same connection goes on");
+    }
+}
+
+#[test]
+fn a_message_that_dribbles_in_is_waited_for_only_so_long() {
+    let server = TestServer::start(COREFILE);
+    let mut patient = connect(server.address);
+    let message = question(9, "example.org", 1, None);
+    patient.write_all(&[0, message.len() as u8]).expect("the server reads");
+    let (begun, mut rest) = (Instant::now(), Some(message));
+    let mut dribbler = connect(server.address);
+    dribbler.set_nonblocking(true).expect("a socket can be made so");
+    let closed = loop {
+        // One byte at a time of a message that would take minutes.
+        let _ = dribbler.write(&[1]);
+        match dribbler.read(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            _ => break begun.elapsed(),
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "it holds the connection for ever");
+        if begun.elapsed() > Duration::from_secs(5)
+            && let Some(rest) = rest.take()
+        {
+            patient.write_all(&rest).expect("the server reads");
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    assert!(closed > Duration::from_secs(8), "closed after {closed:?}");
+    assert!(read(&mut patient).is_some(), "slow is fine within the bound");
+}
+
+#[test]
+fn a_peer_that_does_not_take_its_answers_is_cut_off() {
+    let addresses: String = (0..250).map(|host| format!("192.0.2.{host} large.test\n")).collect();
+    let server =
+        TestServer::with_files(".:PORT {\n    hosts DIR/hosts\n}\n", &[("hosts", &addresses)]);
+    let mut stream = connect(server.address);
+    stream.set_write_timeout(Some(Duration::from_secs(1))).expect("a time-out can be set");
+    let message = question(7, "large.test", 1, None);
+    let frame = [&(message.len() as u16).to_be_bytes()[..], &message].concat();
+    // Answers of 4 kB, 40 MB in all: more than the kernel holds.
+    let wanted = 10_000;
+    let begun = Instant::now();
+    for _ in 0..wanted {
+        if stream.write_all(&frame).is_err() {
+            break;
+        }
+    }
+    while begun.elapsed() < Duration::from_secs(12) {
+        assert!(tcp(server.address, &question(1, "large.test", 1, None)).is_some());
+        assert!(udp(server.address, &question(1, "large.test", 28, None)).is_some());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let mut answers = 0;
+    let mut rest = vec![0; 1 << 20];
+    let ended = loop {
+        match stream.read(&mut rest) {
+            Ok(0) => break None,
+            Ok(length) => answers += length,
+            Err(error) => break Some(error.kind()),
+        }
+    };
+    assert_ne!(ended, Some(ErrorKind::WouldBlock), "the server still waits");
+    assert!(answers < wanted * 1000, "{answers} bytes came");
+}
+
+/// What `/proc` says of a process: resident memory in kB and open descriptors.
+fn resources(peer: &Peer) -> (u64, usize) {
+    let directory = Path::new("/proc").join(peer.id().to_string());
+    let status = std::fs::read_to_string(directory.join("status")).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    let descriptors = std::fs::read_dir(directory.join("fd")).expect("the process runs").count();
+    (kilobytes.expect("a number"), descriptors)
+}
+
+/// Descriptors that this process may have.
+fn descriptors() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(1024)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn ten_thousand_idle_connections_take_bounded_memory_and_lock_nobody_out() {
+    // Where this process may have fewer, as many as it may.
+    let wanted = 10_000.min(descriptors().saturating_sub(2_000) / 2 * 2);
+    let mut peer = Peer::start(Path::new(env!("CARGO_BIN_EXE_periplus")), COREFILE, &[]);
+    peer.wait_for("example.org", &[0]);
+    let server = peer.address;
+    let (memory, before) = resources(&peer);
+    let message = question(1, "example.org", 1, None);
+    let frame = [&(message.len() as u16).to_be_bytes()[..], &message].concat();
+    let begun = Instant::now();
+    let mut held = Vec::with_capacity(wanted);
+    let mut most = (0, 0);
+    for number in 0..wanted {
+        // From ports that the system chooses for nobody: those are for the servers of other tests.
+        let (host, port) = (2 + (number % 10) as u8, 21_000 + (number / 10) as u16);
+        let mut stream = connect_from_port(host, port, server);
+        match number % 4 {
+            // In the middle of a message, or ended at once: most ask, and then say no more.
+            0 => stream.write_all(&frame[..9]).expect("the server reads"),
+            1 if number % 16 == 1 => {
+                let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                continue;
+            }
+            _ => stream.write_all(&frame).expect("the server reads"),
+        }
+        held.push(stream);
+        if number % 1000 == 999 {
+            most = resources(&peer).max(most);
+            assert!(tcp(server, &message).is_some() && udp(server, &message).is_some());
+        }
+    }
+    println!(
+        "{} in {:?}: {most:?} kB and descriptors, before {memory} and {before}",
+        held.len(),
+        begun.elapsed()
+    );
+    assert!(most.1 < before + 8192 + 100, "{} descriptors", most.1);
+    // 8 kB each is what the bounds are made of.
+    let each = (most.0 - memory) * 1024 / (most.1.saturating_sub(before) as u64).max(1);
+    assert!(each < 12 * 1024, "{each} bytes for each of {} connections", most.1 - before);
+    drop(held);
+    let begun = Instant::now();
+    while resources(&peer).1 > before + 5 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?} are left", resources(&peer));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(tcp(server, &message).is_some());
+}
