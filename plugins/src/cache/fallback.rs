@@ -76,7 +76,14 @@ impl Shared {
         let failed = is_failure(answer);
         if failed {
             spare.rest(now);
-            *answer = self.spare_reply(spare, query, server).into();
+            let mut reply = self.spare_reply(spare, query, server);
+            // The operator is to hear of it although the client has an answer.
+            reply.cause = match answer {
+                Answer::Failure(failure) => failure.cause.take(),
+                Answer::Reply(failed) => failed.cause.take(),
+                Answer::Silence => None,
+            };
+            *answer = reply.into();
         }
         failed
     }

@@ -96,6 +96,15 @@ fn when_the_source_fails_the_old_answer_is_given() {
 }
 
 #[test]
+fn the_operator_is_told_why_the_old_answer_was_given() {
+    let world = overdue("cache", 10);
+    failing(&world);
+    let query = world.query("example.org.", RecordType::A);
+    let causes = [(); 2].map(|()| world.answer(&query).cause().map(|cause| cause.text.clone()));
+    assert_eq!(causes, [Some("nobody answers".to_owned()), None]);
+}
+
+#[test]
 fn who_understands_edns_is_told() {
     for (script, code) in [(POSITIVE, 3), (NXDOMAIN, 19)] {
         let world = World::replying("cache", script);
