@@ -332,6 +332,7 @@ async fn put_in_force(
     let Configuration { servers, zones, mut instance, debug } = configuration;
     let opened = admin
         .open(&instance.pages)
+        .await
         .map_err(|(address, error)| StartError::Admin(address, error))?;
     listeners.apply(servers).map_err(StartError::Listen)?;
     admin.apply(opened);

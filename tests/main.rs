@@ -14,6 +14,7 @@ mod mutations;
 mod parity;
 mod readme;
 mod reload;
+mod reload_leaks;
 mod tcp;
 mod tcp_hostile;
 mod waiting;
