@@ -204,14 +204,13 @@ fn version() -> String {
 
 fn check(plugins: &'static [PluginKind], file: Option<PathBuf>) -> ExitCode {
     let path = file.unwrap_or_else(|| DEFAULT_FILE.into());
-    let surroundings = Surroundings {
+    let surroundings = Surroundings::new(
         plugins,
-        default_port: 53,
-        directory: working_directory(),
-        metrics: Arc::new(Registry::new(1)),
-        output: Output::new(std::io::sink()),
-        liveness: Arc::default(),
-    };
+        53,
+        working_directory(),
+        Arc::new(Registry::new(1)),
+        Output::new(std::io::sink()),
+    );
     let checked = configuration::load(&Source::File(path.clone()), &surroundings);
     match checked {
         Ok((corefile, _)) => {

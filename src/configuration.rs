@@ -8,6 +8,7 @@ use periplus_core::corefile::{
     Corefile, Diagnostic, Diagnostics, Directive, Failed, Key, Scheme, ServerBlock, parse_key,
     unknown_directive,
 };
+use periplus_core::lasting::Lasting;
 use periplus_core::liveness::Liveness;
 use periplus_core::metrics::Registry;
 use periplus_core::name::Name;
@@ -42,8 +43,24 @@ pub struct Surroundings {
     pub metrics: Arc<Registry>,
     /// Standard output.
     pub output: Arc<Output>,
+    /// What outlives a reload.
+    pub lasting: Arc<Lasting>,
     /// Whether the process lives.
     pub liveness: Arc<Liveness>,
+}
+
+impl Surroundings {
+    /// Surroundings of a process that has just begun: nothing lasts yet, and it lives.
+    pub fn new(
+        plugins: &'static [PluginKind],
+        default_port: u16,
+        directory: PathBuf,
+        metrics: Arc<Registry>,
+        output: Arc<Output>,
+    ) -> Surroundings {
+        let (lasting, liveness) = Default::default();
+        Surroundings { plugins, default_port, directory, metrics, output, lasting, liveness }
+    }
 }
 
 /// CoreDNS plugins that Periplus does not have yet; naming one is a clear error.
@@ -137,6 +154,7 @@ fn build(corefile: &Corefile, surroundings: &Surroundings) -> Result<Configurati
         Arc::clone(&surroundings.output),
         &surroundings.directory,
     );
+    instance.lasting = Arc::clone(&surroundings.lasting);
     instance.liveness = Arc::clone(&surroundings.liveness);
     // CoreDNS's order: for each directive, for each block.
     for kind in surroundings.plugins {

@@ -20,7 +20,9 @@ use periplus_core::memory::Budget;
 use periplus_core::metrics::{Counter, Registry};
 use periplus_core::name::Name;
 use periplus_core::output::Output;
-use periplus_core::setup::{HttpAddress, Instance, ListenAddress, PluginKind, ReloadInterval};
+use periplus_core::setup::{
+    HttpAddress, Instance, ListenAddress, PluginKind, Preparation, ReloadInterval, Task,
+};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +36,8 @@ use crate::watch::FileWatch;
 
 /// Traffic counts as quiet when nothing was asked for this long.
 const QUIET: Duration = Duration::from_secs(1);
+/// How often a reload looks whether all is there.
+const LOOK: Duration = Duration::from_millis(10);
 /// What background tasks get for their last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -85,6 +89,8 @@ pub enum StartError {
     Admin(HttpAddress, io::Error),
     /// The runtime cannot be started.
     Runtime(io::Error),
+    /// A plugin lacks what its answers are made of, after a reload has waited for so long. It may be there later.
+    NotPrepared(&'static str, Duration),
 }
 
 impl fmt::Display for StartError {
@@ -94,6 +100,10 @@ impl fmt::Display for StartError {
             StartError::Listen(error) => write!(f, "{error}"),
             StartError::Admin(address, error) => write!(f, "Listen: {address}: {error}"),
             StartError::Runtime(error) => write!(f, "cannot start threads: {error}"),
+            StartError::NotPrepared(plugin, patience) => {
+                let patience = periplus_core::corefile::print_go_duration(*patience);
+                write!(f, "{plugin} has no data to answer from after {patience}")
+            }
         }
     }
 }
@@ -106,14 +116,13 @@ impl Program {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = options.workers.unwrap_or(cpus).max(1);
         let metrics = Arc::new(Registry::new(workers));
-        let surroundings = Surroundings {
-            plugins: options.plugins,
-            default_port: options.default_port,
-            directory: working_directory(),
-            metrics: Arc::clone(&metrics),
-            output: Arc::clone(&options.output),
-            liveness: Arc::default(),
-        };
+        let surroundings = Surroundings::new(
+            options.plugins,
+            options.default_port,
+            working_directory(),
+            Arc::clone(&metrics),
+            Arc::clone(&options.output),
+        );
         let (corefile, configuration) = configure(&options.source, &surroundings)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(cpus)
@@ -144,6 +153,7 @@ impl Program {
         let running = runtime.block_on(put_in_force(
             configuration,
             corefile.fingerprint(),
+            false,
             &mut listeners,
             &mut admin,
         ))?;
@@ -179,9 +189,12 @@ impl Program {
 
     fn try_reload(&mut self) -> Result<(), StartError> {
         let (corefile, configuration) = configure(&self.options.source, &self.surroundings)?;
+        // What lacks something itself is worth no wait.
+        let wait = self.running.instance.preparations.iter().all(|needed| (needed.is_done)());
         let in_force = put_in_force(
             configuration,
             corefile.fingerprint(),
+            wait,
             &mut self.listeners,
             &mut self.admin,
         );
@@ -220,7 +233,10 @@ impl Program {
                     "plugin/reload: Corefile changed but reload failed: {}",
                     one_line(&error)
                 );
-                Some(fingerprint)
+                match error {
+                    StartError::NotPrepared(..) => tried,
+                    _ => Some(fingerprint),
+                }
             }
         }
     }
@@ -326,6 +342,7 @@ fn configure(
 async fn put_in_force(
     configuration: Configuration,
     fingerprint: Fingerprint,
+    wait: bool,
     listeners: &mut Listeners,
     admin: &mut Admin,
 ) -> Result<Running, StartError> {
@@ -334,13 +351,35 @@ async fn put_in_force(
         .open(&instance.pages)
         .await
         .map_err(|(address, error)| StartError::Admin(address, error))?;
+    let stop = CancellationToken::new();
+    // Where it fails from here on, what was begun ends.
+    let guard = stop.clone().drop_guard();
+    let begin = |task: Task| tokio::spawn((task.make)(stop.clone()));
+    let early = instance.preparations.iter_mut().filter_map(|needed| needed.task.take());
+    let mut tasks: Vec<_> = early.map(begin).collect();
+    if wait {
+        wait_for(&instance.preparations).await?;
+    }
     listeners.apply(servers).map_err(StartError::Listen)?;
     admin.apply(opened);
     crate::events::show_debug(debug);
-    let stop = CancellationToken::new();
-    let tasks = std::mem::take(&mut instance.tasks);
-    let tasks = tasks.into_iter().map(|task| tokio::spawn((task.make)(stop.clone()))).collect();
+    tasks.extend(std::mem::take(&mut instance.tasks).into_iter().map(begin));
+    guard.disarm();
     Ok(Running { instance, zones, fingerprint, stop, tasks })
+}
+
+/// Waits for what answers are made of, so that nobody is told that it is missing.
+async fn wait_for(preparations: &[Preparation]) -> Result<(), StartError> {
+    let begun = Instant::now();
+    for needed in preparations {
+        while !(needed.is_done)() {
+            if begun.elapsed() >= needed.patience {
+                return Err(StartError::NotPrepared(needed.name, needed.patience));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+    Ok(())
 }
 
 impl Running {

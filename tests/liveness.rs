@@ -54,7 +54,7 @@ impl Plugin for Trouble {
 }
 
 fn start() -> (TestServer, u16) {
-    let mut server = TestServer::try_start_with(&PLUGINS, COREFILE, &[])
+    let mut server = TestServer::try_start_with(&PLUGINS, COREFILE, &[], 1)
         .unwrap_or_else(|error| panic!("{error}"));
     let port = server.program().admin_addresses()[0].1.port();
     (server, port)

@@ -288,14 +288,13 @@ fn five_hundred_broken_corefiles_leave_the_server_answering() {
     let bases = COREFILES.map(|text| fill_in(&prepare(text), server.address.port(), &directory));
     let ports = [server.address.port(), second_port.parse().expect("a number")];
     let source = Source::File(server.corefile());
-    let surroundings = Surroundings {
-        plugins: periplus_plugins::ORDER,
-        default_port: ports[0],
-        directory: server.directory.path().to_owned(),
-        metrics: Arc::new(Registry::new(1)),
-        output: Output::new(std::io::sink()),
-        liveness: Arc::default(),
-    };
+    let surroundings = Surroundings::new(
+        periplus_plugins::ORDER,
+        ports[0],
+        server.directory.path().to_owned(),
+        Arc::new(Registry::new(1)),
+        Output::new(std::io::sink()),
+    );
     let begun = Instant::now();
     let (mut in_force, mut refused, mut only_checked) = (0, 0, 0);
     let mut now = behaviour(&mut server);

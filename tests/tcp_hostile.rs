@@ -33,14 +33,13 @@ impl Small {
     fn start() -> Small {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime can be started");
         let metrics = Arc::new(Registry::new(1));
-        let surroundings = Surroundings {
-            plugins: periplus_plugins::ORDER,
-            default_port: 0,
-            directory: ".".into(),
-            metrics: Arc::clone(&metrics),
-            output: Output::new(std::io::sink()),
-            liveness: Arc::default(),
-        };
+        let surroundings = Surroundings::new(
+            periplus_plugins::ORDER,
+            0,
+            ".".into(),
+            Arc::clone(&metrics),
+            Output::new(std::io::sink()),
+        );
         let text = ".:0 {\n    bind 127.0.0.1\n    whoami\n}\n".to_owned();
         let source = Source::Text { name: "Corefile".into(), text };
         let (_, configuration) =

@@ -6,10 +6,11 @@
 use std::fmt;
 
 use crate::codes::{Class, Rcode, RecordType, flags};
-use crate::name::{MAX_NAME, NameBuf};
+use crate::name::{MAX_NAME, NameBuf, NameRef};
 use crate::query::{Edns, HEADER, Query};
 use crate::record::{Entry, Owner, RdataNames, RecordSetBuilder, Section};
 use crate::reply::Reply;
+use crate::spelling::Respelling;
 
 /// A response message as another server sent it.
 #[derive(Debug)]
@@ -76,9 +77,21 @@ pub fn decode(
     query: &Query,
     source: &'static str,
 ) -> Result<Response, DecodeError> {
+    decode_sent(message, query, query.spelled(), source)
+}
+
+/// The same where the question's name went out spelled as `sent`. What the server copied from it is spelled in the reply as the client
+/// did; only [`Response::question`] is as it came.
+pub fn decode_sent(
+    message: &[u8],
+    query: &Query,
+    sent: NameRef<'_>,
+    source: &'static str,
+) -> Result<Response, DecodeError> {
     let header = message.get(..HEADER).ok_or(DecodeError::NoHeader)?;
     let word = |index: usize| u16::from_be_bytes([header[2 * index], header[2 * index + 1]]);
-    let mut decoder = Decoder { message, at: HEADER };
+    let respelling = Respelling::new(sent, query.spelled());
+    let mut decoder = Decoder { message, at: HEADER, respelling };
     let question = match word(2) {
         0 => None,
         1 => Some(decoder.question().ok_or(DecodeError::Malformed)?),
@@ -105,6 +118,7 @@ pub fn decode(
 struct Decoder<'a> {
     message: &'a [u8],
     at: usize,
+    respelling: Option<Respelling<'a>>,
 }
 
 impl<'a> Decoder<'a> {
@@ -119,14 +133,24 @@ impl<'a> Decoder<'a> {
     }
 
     fn question(&mut self) -> Option<Question> {
-        let name = self.name()?;
+        let (name, end) = expand(self.message, self.at)?;
+        self.at = end;
         Some(Question { name, qtype: RecordType(self.u16()?), class: Class(self.u16()?) })
     }
 
     fn name(&mut self) -> Option<NameBuf> {
-        let (name, end) = expand(self.message, self.at)?;
+        let (name, end) = self.expand(self.at)?;
         self.at = end;
         Some(name)
+    }
+
+    /// The name at a place, spelled as the client spells it, and where it ends.
+    fn expand(&self, at: usize) -> Option<(NameBuf, usize)> {
+        let (mut name, end) = expand(self.message, at)?;
+        if let Some(respelling) = self.respelling {
+            respelling.apply(&mut name);
+        }
+        Some((name, end))
     }
 
     fn section(
@@ -199,7 +223,7 @@ impl<'a> Decoder<'a> {
             smallvec::SmallVec::from_slice(raw.get(..names.before)?);
         let mut at = start + names.before;
         for _ in 0..names.count {
-            let (name, end) = expand(self.message, at)?;
+            let (name, end) = self.expand(at)?;
             rdata.extend_from_slice(name.as_ref().as_wire());
             at = end;
         }

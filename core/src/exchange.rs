@@ -6,6 +6,9 @@
 //!                 -- next poll ---> Exchange::poll: accept(datagram) -> the answer, or wait on
 //! ```
 //!
+//! Who may want to ask somebody else as well says how long it is patient: the exchange tells when that time is over, once, and goes on. The
+//! time stands in the same book as the deadline, so that it costs no timer.
+//!
 //! A worker that drives futures itself offers an [`Exchanger`]: it owns the sockets, so that many questions and answers share a system call
 //! and nothing is handed to another thread. Elsewhere (connections, tasks) there is none, and a plugin asks with sockets of its own.
 //!
@@ -81,6 +84,24 @@ pub struct Ticket {
     pub generation: u32,
 }
 
+/// How long an exchange may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// When [`Event::Late`] is told, if at all.
+    pub patience: Option<Instant>,
+    /// When it ends without an answer.
+    pub deadline: Instant,
+}
+
+/// What may happen to an exchange but a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A datagram was accepted, which ends the exchange.
+    Answered,
+    /// The patience is over. This is told once; the exchange goes on.
+    Late,
+}
+
 /// What a thread that drives exchanges offers to the futures it polls.
 pub trait Exchanger {
     /// Queues a question, whose id is its first two bytes. Says also whether a socket that was open already carries it.
@@ -88,7 +109,7 @@ pub trait Exchanger {
         &self,
         endpoint: &Arc<Endpoint>,
         datagram: &[u8],
-        deadline: Instant,
+        times: Times,
     ) -> Result<(Ticket, bool), Fault>;
 
     /// Shows `accept` each datagram that has arrived under the id, until it takes one, which ends the exchange. Otherwise the waker is kept.
@@ -97,7 +118,7 @@ pub trait Exchanger {
         ticket: Ticket,
         waker: &Waker,
         accept: &mut dyn FnMut(&[u8]) -> bool,
-    ) -> Poll<Result<(), Fault>>;
+    ) -> Poll<Result<Event, Fault>>;
 
     /// Nobody waits any more.
     fn end(&self, ticket: Ticket);
@@ -126,29 +147,39 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Starts an exchange if this thread has an exchanger. The deadline is kept to some milliseconds.
+    /// Starts an exchange if this thread has an exchanger. The times are kept to some milliseconds.
     pub fn start(
         endpoint: &Arc<Endpoint>,
         datagram: &[u8],
-        deadline: Instant,
+        times: Times,
     ) -> Option<Result<Exchange, Fault>> {
-        let started = here()?.start(endpoint, datagram, deadline);
+        let started = here()?.start(endpoint, datagram, times);
         Some(started.map(|(ticket, reused)| Exchange { ticket, ended: false, reused }))
     }
 
-    /// Waits for the datagram that `accept` takes. It is shown only datagrams with the question's id.
+    /// Waits for the datagram that `accept` takes, however late. It is shown only datagrams with the question's id.
     pub async fn receive<T>(
         mut self,
         mut accept: impl FnMut(&[u8]) -> Option<T>,
     ) -> Result<T, Fault> {
-        std::future::poll_fn(|cx| self.poll(cx, &mut accept)).await
+        std::future::poll_fn(|cx| {
+            loop {
+                match std::task::ready!(self.poll(cx, &mut accept)) {
+                    Ok(Some(answer)) => return Poll::Ready(Ok(answer)),
+                    Ok(None) => {}
+                    Err(fault) => return Poll::Ready(Err(fault)),
+                }
+            }
+        })
+        .await
     }
 
-    fn poll<T>(
+    /// What `accept` took, or `None` once when the patience is over. To be polled until it gives something or fails.
+    pub fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
         accept: &mut impl FnMut(&[u8]) -> Option<T>,
-    ) -> Poll<Result<T, Fault>> {
+    ) -> Poll<Result<Option<T>, Fault>> {
         let Some(exchanger) = here() else {
             return Poll::Ready(Err(FaultKind::Moved.into()));
         };
@@ -158,8 +189,11 @@ impl Exchange {
             taken.is_some()
         };
         let polled = exchanger.poll(self.ticket, cx.waker(), &mut take);
-        self.ended = polled.is_ready();
-        polled.map(|result| result.and_then(|()| taken.ok_or(FaultKind::Moved.into())))
+        self.ended = matches!(polled, Poll::Ready(Ok(Event::Answered) | Err(_)));
+        polled.map(|result| match result? {
+            Event::Late => Ok(None),
+            Event::Answered => taken.map(Some).ok_or(FaultKind::Moved.into()),
+        })
     }
 }
 

@@ -13,7 +13,10 @@ pub mod corefile;
 pub mod decode;
 pub mod encode;
 pub mod exchange;
+pub mod identity;
 pub mod interfaces;
+pub mod lasting;
+pub mod limit;
 pub mod liveness;
 pub mod memory;
 pub mod metrics;
@@ -27,6 +30,7 @@ pub mod reply;
 pub mod request;
 pub mod server;
 pub mod setup;
+pub mod spelling;
 #[cfg(test)]
 mod tests;
 pub mod zone;

@@ -258,6 +258,11 @@ impl NameBuf {
         NameRef(&self.bytes[..usize::from(self.length)])
     }
 
+    /// The wire bytes, to change letters.
+    pub(crate) fn wire_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..usize::from(self.length)]
+    }
+
     /// Becomes a copy of `name`.
     pub fn set(&mut self, name: NameRef<'_>) {
         self.bytes[..name.len()].copy_from_slice(name.0);

@@ -9,6 +9,8 @@
 //! admin HTTP listeners, readiness checks, metrics. The program starts all of it after the whole file was
 //! accepted, so that `periplus check` and a failing reload leave no trace.
 
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -21,6 +23,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::corefile::{Diagnostic, Diagnostics, Directive, Key, Scheme, Word, shown};
+use crate::identity::Identities;
+use crate::lasting::Lasting;
 use crate::liveness::Liveness;
 use crate::metrics::Registry;
 use crate::name::Name;
@@ -150,10 +154,16 @@ pub struct Instance {
     pub output: Arc<Output>,
     /// Readiness of all plugins, for `ready`.
     pub readiness: Arc<Readiness>,
+    /// What outlives a reload.
+    pub lasting: Arc<Lasting>,
     /// What the process says of itself, for `health`.
     pub liveness: Arc<Liveness>,
+    /// Who the clients are, as far as plugins know.
+    pub identities: Arc<Identities>,
     /// Background tasks.
     pub tasks: Vec<Task>,
+    /// What has to be there before a reload puts the configuration in force.
+    pub preparations: Vec<Preparation>,
     /// Pages to serve over HTTP.
     pub pages: Vec<Page>,
     /// Who counts queries that no chain sees.
@@ -164,6 +174,7 @@ pub struct Instance {
     pub reload: Option<ReloadInterval>,
     /// Directory of the Corefile's process: where relative names outside `root` begin.
     pub directory: PathBuf,
+    common: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
 
 impl Instance {
@@ -173,14 +184,28 @@ impl Instance {
             metrics,
             output,
             readiness: Arc::default(),
+            lasting: Arc::default(),
             liveness: Arc::default(),
+            identities: Arc::default(),
             tasks: Vec::new(),
+            preparations: Vec::new(),
             pages: Vec::new(),
             dropped: Vec::new(),
             lameduck: Duration::ZERO,
             reload: None,
             directory: directory.to_owned(),
+            common: HashMap::new(),
         }
+    }
+
+    /// What all server blocks with a plugin have in common, if an earlier block has put it there.
+    pub fn common<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        Arc::clone(self.common.get(&TypeId::of::<T>())?).downcast().ok()
+    }
+
+    /// Puts there what later blocks with the plugin will find.
+    pub fn set_common<T: Any + Send + Sync>(&mut self, value: &Arc<T>) {
+        self.common.insert(TypeId::of::<T>(), Arc::clone(value) as Arc<dyn Any + Send + Sync>);
     }
 
     /// Registers a task that runs as long as the instance. `make` is called on the runtime once the configuration was accepted. The task
@@ -193,6 +218,29 @@ impl Instance {
         F: Future<Output = ()> + Send + 'static,
     {
         self.tasks.push(Task { name, make: Box::new(move |stop| Box::pin(make(stop))) });
+    }
+
+    /// Registers a task that brings what answers are made of. A reload runs it before anything is answered by the new configuration, and waits until
+    /// `is_done`; the configuration before stays in force if that takes longer than `patience`. At the start of the process nothing waits.
+    pub fn prepare<F>(
+        &mut self,
+        name: &'static str,
+        patience: Duration,
+        is_done: impl Fn() -> bool + Send + Sync + 'static,
+        make: impl FnOnce(CancellationToken) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let task = Task { name, make: Box::new(move |stop| Box::pin(make(stop))) };
+        let preparation =
+            Preparation { name, patience, is_done: Arc::new(is_done), task: Some(task) };
+        self.preparations.push(preparation);
+    }
+
+    /// All tasks, those that prepare first: for whoever runs them without a server.
+    pub fn take_tasks(&mut self) -> Vec<Task> {
+        let prepare = self.preparations.iter_mut().filter_map(|needed| needed.task.take());
+        prepare.chain(self.tasks.drain(..)).collect()
     }
 
     /// Registers a page of an admin HTTP listener. All pages with the same address share one listener, which
@@ -223,6 +271,18 @@ pub struct Task {
     pub name: &'static str,
     /// Makes the future.
     pub make: Box<dyn FnOnce(CancellationToken) -> TaskFuture + Send>,
+}
+
+/// What has to be there before a reload puts a configuration in force.
+pub struct Preparation {
+    /// The plugin.
+    pub name: &'static str,
+    /// How long a reload waits for it.
+    pub patience: Duration,
+    /// Whether it is there.
+    pub is_done: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// What brings it, until it runs.
+    pub task: Option<Task>,
 }
 
 /// A background task that runs.

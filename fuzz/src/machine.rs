@@ -76,14 +76,13 @@ impl Machine {
 pub fn surroundings(plugins: &'static [PluginKind]) -> Surroundings {
     // Standard output is emptied by a thread, so there is one for all.
     static OUTPUT: OnceLock<Arc<Output>> = OnceLock::new();
-    Surroundings {
+    Surroundings::new(
         plugins,
-        default_port: 53,
-        directory: std::env::temp_dir(),
-        metrics: Arc::new(Registry::new(1)),
-        output: Arc::clone(OUTPUT.get_or_init(|| Output::new(std::io::sink()))),
-        liveness: Arc::default(),
-    }
+        53,
+        std::env::temp_dir(),
+        Arc::new(Registry::new(1)),
+        Arc::clone(OUTPUT.get_or_init(|| Output::new(std::io::sink()))),
+    )
 }
 
 /// All plugins, with another `forward`.
@@ -141,7 +140,7 @@ impl Plugin for Upstream {
 /// Runs the background tasks until all plugins are ready.
 async fn ready(instance: &mut Instance) {
     let stop = CancellationToken::new();
-    for task in std::mem::take(&mut instance.tasks) {
+    for task in instance.take_tasks() {
         tokio::spawn((task.make)(stop.clone()));
     }
     let begun = Instant::now();

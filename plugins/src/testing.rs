@@ -224,7 +224,7 @@ pub(crate) fn refused(keys: &str, directives: &str, expected: &str) {
 /// Runs the background tasks of an instance until the guard is dropped.
 pub(crate) fn run_tasks(instance: &mut Instance) -> Tasks {
     let stop = CancellationToken::new();
-    let tasks = instance.tasks.drain(..);
+    let tasks = instance.take_tasks().into_iter();
     let handles = tasks.map(|task| RUNTIME.spawn((task.make)(stop.clone()))).collect();
     Tasks { stop, handles }
 }

@@ -132,7 +132,7 @@ fn serve(options: &str, stop: &CancellationToken) -> Arc<Server> {
     let Ok(Some(plugin)) = kubernetes::setup(&mut setup) else {
         panic!("the directive is good: {options}")
     };
-    for task in instance.tasks.drain(..) {
+    for task in instance.take_tasks() {
         tokio::spawn((task.make)(stop.clone()));
     }
     let start = Instant::now();

@@ -16,6 +16,8 @@ use crate::support::test_api_server::ScriptedApiServer;
 
 /// No change takes this long to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Nor does any take this long after whatever stood between.
+pub(super) const RECOVERY: Duration = Duration::from_secs(60);
 const PERIOD: Duration = Duration::from_millis(50);
 const UPDATES: usize = 200;
 
@@ -77,6 +79,29 @@ fn what_changes_while_the_api_server_is_away_is_caught_up() {
     });
 }
 
+/// The watches of now pass nothing any more, and nobody says so; that is noticed without any sign from the network.
+#[test]
+fn connections_that_pass_nothing_are_given_up() {
+    each_cluster("a real kube-apiserver behind a silent wire", "mute", |cluster, namespace| {
+        let (server, relay) = start(cluster);
+        for object in
+            parse(&format!("namespace {namespace}\nservice {namespace}/old 10.96.9.1 http:80/TCP"))
+        {
+            cluster.create(&object);
+        }
+        let name = |service: &str| format!("{service}.{namespace}.svc.cluster.local.");
+        becomes(server.address, &name("old"), 1, "NXDOMAIN", "10.96.9.1");
+        relay.freeze();
+        for object in parse(&format!("service {namespace}/new 10.96.9.2 http:80/TCP")) {
+            cluster.create(&object);
+        }
+        let time =
+            becomes_within(RECOVERY, server.address, &name("new"), 1, &["NXDOMAIN", "10.96.9.2"]);
+        assert_eq!(ask(server.address, &name("old"), 1), "10.96.9.1");
+        eprintln!("current {time:.1?} after all watches were muted");
+    });
+}
+
 /// Runs a test with every kind of API server there is, each with a namespace of its own.
 fn each_cluster(test: &str, namespace: &str, run: impl Fn(&dyn Cluster, &str)) {
     run(&ScriptedApiServer::start(), namespace);
@@ -111,7 +136,7 @@ fn start(cluster: &dyn Cluster) -> (TestServer, Relay) {
 }
 
 /// The RCODE if it is not NOERROR, else the RDATA of the answers in order, or a hyphen.
-fn ask(server: SocketAddr, name: &str, qtype: u16) -> String {
+pub(super) fn ask(server: SocketAddr, name: &str, qtype: u16) -> String {
     let message = decode(&udp(server, &question(11, name, qtype, Some(4096))).expect("an answer"));
     let rcode = u16::from(message.response_code);
     let records: BTreeSet<String> =
@@ -126,6 +151,17 @@ fn ask(server: SocketAddr, name: &str, qtype: u16) -> String {
 
 /// Waits for an answer; until it comes, only the one before may be given.
 fn becomes(server: SocketAddr, name: &str, qtype: u16, before: &str, after: &str) -> Duration {
+    becomes_within(PATIENCE, server, name, qtype, &[before, after])
+}
+
+/// The same, after something that takes long.
+pub(super) fn becomes_within(
+    patience: Duration,
+    server: SocketAddr,
+    name: &str,
+    qtype: u16,
+    &[before, after]: &[&str; 2],
+) -> Duration {
     let begun = Instant::now();
     loop {
         let answer = ask(server, name, qtype);
@@ -134,7 +170,7 @@ fn becomes(server: SocketAddr, name: &str, qtype: u16, before: &str, after: &str
         }
         assert_eq!(answer, before, "{name} TYPE{qtype} on its way to {after}");
         assert!(
-            begun.elapsed() < PATIENCE,
+            begun.elapsed() < patience,
             "{name} TYPE{qtype} stays {before} and does not become {after}"
         );
     }

@@ -1,6 +1,7 @@
 //! The names of a cluster: the same questions and answers for every source of the `kubernetes` plugin, and for CoreDNS.
 
 pub mod live;
+mod outages;
 pub mod rows;
 
 use std::net::SocketAddr;

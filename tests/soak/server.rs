@@ -125,10 +125,7 @@ impl Server {
 
     /// Sends a signal: `TERM`, `KILL`, `USR1`.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args([&format!("-{name}"), &self.process.id().to_string()])
-            .status();
-        assert!(sent.is_ok_and(|status| status.success()), "SIG{name} can be sent");
+        self.process.signal(name);
     }
 
     /// What is resident, and the most that ever was.

@@ -2,16 +2,23 @@
 
 use std::net::{TcpListener, UdpSocket};
 
+/// Where systems take the ports of clients from is above; so no connection of another test takes one that was found free.
+const PORTS: std::ops::Range<u16> = 10_000..30_000;
+
 /// A port that is free for UDP and TCP on all loopback addresses at the moment.
 pub fn free_port() -> u16 {
-    for _ in 0..100 {
-        let Ok(tcp) = TcpListener::bind("127.0.0.1:0") else { continue };
-        let port = tcp.local_addr().expect("a bound socket has an address").port();
-        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+    for _ in 0..1000 {
+        let port = fastrand::u16(PORTS);
+        let (any, own) = (("::", port), ("127.0.0.1", port));
+        let is_free = TcpListener::bind(any).is_ok()
+            && UdpSocket::bind(any).is_ok()
+            && TcpListener::bind(own).is_ok()
+            && UdpSocket::bind(own).is_ok();
+        if is_free {
             return port;
         }
     }
-    panic!("no free port in 100 tries");
+    panic!("no free port in 1000 tries");
 }
 
 /// Puts a port, a directory and free ports for HTTP into a Corefile.

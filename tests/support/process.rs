@@ -42,6 +42,13 @@ impl Process {
         self.child.id()
     }
 
+    /// Sends it a signal: `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let number = self.id().to_string();
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(number).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -{name}");
+    }
+
     /// All that it said.
     pub fn said(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()

@@ -30,9 +30,12 @@ pub struct RealApiServer {
     /// The port of loopback it listens on.
     pub port: u16,
     filled: Once,
-    _apiserver: Process,
-    _etcd: Process,
-    _directory: tempfile::TempDir,
+    binaries: PathBuf,
+    etcd_port: u16,
+    /// `None` while it is stopped. The server goes before what it stores its data in.
+    apiserver: Option<Process>,
+    etcd: Option<Process>,
+    directory: tempfile::TempDir,
 }
 
 /// Starting one costs seconds and much memory: tests that run at the same time share it, each with namespaces of its own.
@@ -41,12 +44,7 @@ static SHARED: Mutex<Weak<RealApiServer>> = Mutex::new(Weak::new());
 impl RealApiServer {
     /// The API server, or `None`, after saying so, if this machine has no binaries.
     pub fn shared(test: &str) -> Option<Arc<RealApiServer>> {
-        let Some(binaries) = binaries() else {
-            eprintln!(
-                "\n*** SKIPPED: {test}: no etcd and kube-apiserver in KUBEBUILDER_ASSETS or /usr/local/kubebuilder/bin ***\n"
-            );
-            return None;
-        };
+        let binaries = binaries_or_skip(test)?;
         let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(running) = shared.upgrade() {
             return Some(running);
@@ -56,63 +54,33 @@ impl RealApiServer {
         Some(started)
     }
 
+    /// One for a test that stops it, or `None`, after saying so, if this machine has no binaries.
+    pub fn own(test: &str) -> Option<RealApiServer> {
+        binaries_or_skip(test).map(|binaries| RealApiServer::start(&binaries))
+    }
+
     fn start(binaries: &Path) -> RealApiServer {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let path = |name: &str| directory.path().join(name);
         let (etcd_port, port) = (free_port(), free_port());
-        let etcd_url = format!("http://127.0.0.1:{etcd_port}");
-        let mut etcd = Process::start(
-            Command::new(binaries.join("etcd"))
-                .arg(option("data-dir", path("etcd")))
-                .arg(option("listen-client-urls", &etcd_url))
-                .arg(option("advertise-client-urls", &etcd_url))
-                .arg("--listen-peer-urls=http://127.0.0.1:0"),
-            &path("etcd.log"),
-        );
-        wait_for("etcd", &mut etcd, || {
-            std::net::TcpStream::connect(("127.0.0.1", etcd_port)).is_ok()
-        });
-
         let (private, public) = key_pair();
         std::fs::write(path("service-account.key"), private).expect("a file can be written");
         std::fs::write(path("service-account.pub"), public).expect("a file can be written");
         std::fs::write(path("tokens.csv"), format!("{TOKEN},tests,1,\"system:masters\"\n"))
             .expect("a file can be written");
-        let mut apiserver = Process::start(
-            Command::new(binaries.join("kube-apiserver"))
-                .arg(option("etcd-servers", &etcd_url))
-                .arg("--bind-address=127.0.0.1")
-                .arg(option("secure-port", port.to_string()))
-                // Loopback may not be advertised; nobody connects there.
-                .arg("--advertise-address=203.0.113.10")
-                .arg("--endpoint-reconciler-type=none")
-                // It signs a certificate for itself in here.
-                .arg(option("cert-dir", path("certificates")))
-                .arg(option("token-auth-file", path("tokens.csv")))
-                .arg("--authorization-mode=AlwaysAllow")
-                .arg("--service-account-issuer=https://kubernetes.default.svc.cluster.local")
-                .arg(option("service-account-key-file", path("service-account.pub")))
-                .arg(option("service-account-signing-key-file", path("service-account.key")))
-                .arg("--service-cluster-ip-range=10.96.0.0/12,fd00:10:96::/112")
-                // Pods of the tests name no service account.
-                .arg("--disable-admission-plugins=ServiceAccount"),
-            &path("kube-apiserver.log"),
-        );
-        let certificate = path("certificates").join("apiserver.crt");
-        wait_for("kube-apiserver's certificate", &mut apiserver, || certificate.is_file());
-        let kubeconfig = kubeconfig(port, &std::fs::read(&certificate).expect("a certificate"));
-        let api = Api::new(&kubeconfig);
-        wait_for("kube-apiserver", &mut apiserver, || {
-            api.text(Method::GET, "/readyz", None).is_ok()
-        });
+        let etcd = start_etcd(binaries, directory.path(), etcd_port);
+        let (apiserver, kubeconfig, api) =
+            start_apiserver(binaries, directory.path(), etcd_port, port);
         RealApiServer {
             api,
             kubeconfig,
             port,
             filled: Once::new(),
-            _apiserver: apiserver,
-            _etcd: etcd,
-            _directory: directory,
+            binaries: binaries.to_owned(),
+            etcd_port,
+            apiserver: Some(apiserver),
+            etcd: Some(etcd),
+            directory,
         }
     }
 
@@ -125,10 +93,120 @@ impl RealApiServer {
         });
     }
 
+    /// Stops or continues the API server, as a machine does that hangs.
+    pub fn set_frozen(&self, frozen: bool) {
+        let process = self.apiserver.as_ref().expect("it runs");
+        process.signal(if frozen { "STOP" } else { "CONT" });
+    }
+
+    /// Kills the API server.
+    pub fn kill(&mut self) {
+        self.apiserver = None;
+    }
+
+    /// Kills the API server and its etcd.
+    pub fn kill_all(&mut self) {
+        self.apiserver = None;
+        self.etcd = None;
+    }
+
+    /// Starts what is killed, and waits until it is ready.
+    pub fn restart(&mut self) {
+        let directory = self.directory.path();
+        if self.etcd.is_none() {
+            self.etcd = Some(start_etcd(&self.binaries, directory, self.etcd_port));
+        }
+        let (apiserver, kubeconfig, api) =
+            start_apiserver(&self.binaries, directory, self.etcd_port, self.port);
+        (self.apiserver, self.kubeconfig, self.api) = (Some(apiserver), kubeconfig, api);
+    }
+
+    /// Copies the data, which nobody may be using.
+    pub fn back_up(&self) {
+        assert!(self.etcd.is_none(), "etcd writes to its data");
+        copy(&self.directory.path().join("etcd"), &self.directory.path().join("backup"));
+    }
+
+    /// Puts the copy in the place of the data, which nobody may be using.
+    pub fn restore(&self) {
+        assert!(self.etcd.is_none(), "etcd writes to its data");
+        let data = self.directory.path().join("etcd");
+        std::fs::remove_dir_all(&data).expect("the data can be removed");
+        copy(&self.directory.path().join("backup"), &data);
+    }
+
+    /// Throws the certificate away: it signs another one for itself when it is started.
+    pub fn forget_certificate(&self) {
+        std::fs::remove_dir_all(self.directory.path().join("certificates"))
+            .expect("the certificates can be removed");
+    }
+
     /// The client configuration with another port: that of a relay before this server.
     pub fn kubeconfig_through(&self, port: u16) -> String {
         self.kubeconfig.replace(&format!("127.0.0.1:{}", self.port), &format!("127.0.0.1:{port}"))
     }
+}
+
+fn start_etcd(binaries: &Path, directory: &Path, etcd_port: u16) -> Process {
+    let path = |name: &str| directory.join(name);
+    let etcd_url = format!("http://127.0.0.1:{etcd_port}");
+    let mut etcd = Process::start(
+        Command::new(binaries.join("etcd"))
+            .arg(option("data-dir", path("etcd")))
+            .arg(option("listen-client-urls", &etcd_url))
+            .arg(option("advertise-client-urls", &etcd_url))
+            .arg("--listen-peer-urls=http://127.0.0.1:0"),
+        &path("etcd.log"),
+    );
+    wait_for("etcd", &mut etcd, || std::net::TcpStream::connect(("127.0.0.1", etcd_port)).is_ok());
+    etcd
+}
+
+/// The process, the client configuration for it, and a client.
+fn start_apiserver(
+    binaries: &Path,
+    directory: &Path,
+    etcd_port: u16,
+    port: u16,
+) -> (Process, String, Api) {
+    let path = |name: &str| directory.join(name);
+    let etcd_url = format!("http://127.0.0.1:{etcd_port}");
+    let mut apiserver = Process::start(
+        Command::new(binaries.join("kube-apiserver"))
+            .arg(option("etcd-servers", &etcd_url))
+            .arg("--bind-address=127.0.0.1")
+            .arg(option("secure-port", port.to_string()))
+            // Loopback may not be advertised; nobody connects there.
+            .arg("--advertise-address=203.0.113.10")
+            .arg("--endpoint-reconciler-type=none")
+            // It signs a certificate for itself in here.
+            .arg(option("cert-dir", path("certificates")))
+            .arg(option("token-auth-file", path("tokens.csv")))
+            .arg("--authorization-mode=AlwaysAllow")
+            .arg("--service-account-issuer=https://kubernetes.default.svc.cluster.local")
+            .arg(option("service-account-key-file", path("service-account.pub")))
+            .arg(option("service-account-signing-key-file", path("service-account.key")))
+            .arg("--service-cluster-ip-range=10.96.0.0/12,fd00:10:96::/112")
+            // Pods of the tests name no service account.
+            .arg("--disable-admission-plugins=ServiceAccount"),
+        &path("kube-apiserver.log"),
+    );
+    let certificate = path("certificates").join("apiserver.crt");
+    wait_for("kube-apiserver's certificate", &mut apiserver, || certificate.is_file());
+    let kubeconfig = kubeconfig(port, &std::fs::read(&certificate).expect("a certificate"));
+    let api = Api::new(&kubeconfig);
+    wait_for("kube-apiserver", &mut apiserver, || api.text(Method::GET, "/readyz", None).is_ok());
+    (apiserver, kubeconfig, api)
+}
+
+fn binaries_or_skip(test: &str) -> Option<PathBuf> {
+    let found = binaries();
+    if found.is_none() {
+        eprintln!(
+            "\n*** SKIPPED: {test}: no etcd and kube-apiserver in KUBEBUILDER_ASSETS or /usr/local/kubebuilder/bin ***\n"
+        );
+    }
+    found
 }
 
 fn binaries() -> Option<PathBuf> {
@@ -137,6 +215,19 @@ fn binaries() -> Option<PathBuf> {
     let complete =
         |path: &PathBuf| path.join("etcd").is_file() && path.join("kube-apiserver").is_file();
     named.into_iter().chain([usual]).find(complete)
+}
+
+/// Copies a folder.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("a folder can be made");
+    for entry in std::fs::read_dir(from).expect("a folder can be read") {
+        let entry = entry.expect("a folder can be read");
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        match from.is_dir() {
+            true => copy(&from, &to),
+            false => drop(std::fs::copy(&from, &to).expect("a file can be copied")),
+        }
+    }
 }
 
 fn option(name: &str, value: impl AsRef<std::ffi::OsStr>) -> std::ffi::OsString {

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::server::free_port;
@@ -13,8 +13,12 @@ pub struct Relay {
     shared: Arc<Shared>,
 }
 
+#[derive(Default)]
 struct Shared {
     cut: AtomicBool,
+    /// How many connections there were, and which of them pass nothing any more: those before this number.
+    connections: AtomicU64,
+    frozen: Arc<AtomicU64>,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -23,7 +27,7 @@ impl Relay {
     pub fn to(target: SocketAddr) -> Relay {
         let port = free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
-        let shared = Arc::new(Shared { cut: AtomicBool::new(false), open: Mutex::new(Vec::new()) });
+        let shared = Arc::new(Shared::default());
         let own = Arc::clone(&shared);
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -35,8 +39,9 @@ impl Relay {
                     continue;
                 }
                 let Ok(server) = TcpStream::connect(target) else { continue };
-                own.pass(&client, &server);
-                own.pass(&server, &client);
+                let number = own.connections.fetch_add(1, Ordering::SeqCst);
+                own.pass(&client, &server, number);
+                own.pass(&server, &client, number);
             }
         });
         Relay { port, shared }
@@ -50,6 +55,12 @@ impl Relay {
         }
     }
 
+    /// The connections of now stay open, and what is sent is acknowledged, but nothing comes out at the other end any more: what a
+    /// middlebox does that has forgotten them. New ones are passed on.
+    pub fn freeze(&self) {
+        self.shared.frozen.store(self.shared.connections.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
     /// Passes connections on again.
     pub fn mend(&self) {
         self.shared.cut.store(false, Ordering::SeqCst);
@@ -60,21 +71,24 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.cut();
         // The listening thread sees that it is alone at the next connection.
-        let last = Arc::new(Shared { cut: AtomicBool::new(true), open: Mutex::new(Vec::new()) });
-        drop(std::mem::replace(&mut self.shared, last));
+        drop(std::mem::take(&mut self.shared));
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 }
 
 impl Shared {
-    fn pass(&self, from: &TcpStream, to: &TcpStream) {
+    fn pass(&self, from: &TcpStream, to: &TcpStream, number: u64) {
         let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else { return };
         if let Ok(copy) = from.try_clone() {
             self.open.lock().expect("no thread panics with the list").push(copy);
         }
+        let frozen = Arc::clone(&self.frozen);
         std::thread::spawn(move || {
             let mut buffer = [0; 16 * 1024];
             while let Ok(length @ 1..) = from.read(&mut buffer) {
+                if number < frozen.load(Ordering::SeqCst) {
+                    continue;
+                }
                 if to.write_all(&buffer[..length]).is_err() {
                     break;
                 }

@@ -19,11 +19,11 @@ fn a_request_reads_back_as_the_query_it_was_made_of() {
     asked.edns = Some(edns);
 
     let mut message = Vec::new();
-    encode_request(&asked, 0xbeef, &mut message);
+    let id = encode_request(&asked, asked.spelled(), &mut message);
 
     let mut read = Query::empty();
     assert_eq!(admit(&message, &mut read), Admission::Query);
-    assert_eq!(read.id, 0xbeef);
+    assert_eq!(read.id, id);
     assert_eq!(read.flags, asked.flags);
     assert_eq!(read.spelled(), asked.spelled());
     assert_eq!((read.qtype, read.class), (asked.qtype, asked.class));
@@ -34,7 +34,8 @@ fn a_request_reads_back_as_the_query_it_was_made_of() {
 #[test]
 fn another_dns_library_reads_the_same() {
     let mut message = Vec::new();
-    encode_request(&query("a.b.c.", RecordType::SRV), 7, &mut message);
+    let asked = query("a.b.c.", RecordType::SRV);
+    encode_request(&asked, asked.spelled(), &mut message);
     let read = Message::from_vec(&message).unwrap();
     assert_eq!(read.queries.len(), 1);
     assert_eq!(read.queries[0].name().to_string(), "a.b.c.");
@@ -47,6 +48,21 @@ fn a_query_that_was_an_answer_goes_out_as_a_question() {
     let mut asked = query(".", RecordType::NS);
     asked.flags |= flags::QR;
     let mut message = Vec::new();
-    encode_request(&asked, 1, &mut message);
+    encode_request(&asked, asked.spelled(), &mut message);
     assert_eq!(message[2] & 0x80, 0);
+}
+
+#[test]
+fn ids_are_new_each_time_and_follow_no_order() {
+    let asked = query("example.org.", RecordType::A);
+    let ids: Vec<u16> =
+        (0..2000).map(|_| encode_request(&asked, asked.spelled(), &mut Vec::new())).collect();
+    let different: std::collections::HashSet<_> = ids.iter().collect();
+    // 2000 draws from 65,536 give about 1970 different ones.
+    assert!(different.len() > 1800, "{} different ids", different.len());
+    // A counter would rise each time, a draw every other time.
+    let rises = ids.windows(2).filter(|pair| pair[0] < pair[1]).count();
+    assert!((800..1200).contains(&rises), "{rises} rises");
+    let near = ids.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) < 16).count();
+    assert!(near < 20, "{near} of 2000 are next to the one before");
 }

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A timer that is set anew for each step and never runs past the end of the whole. Whoever keeps deadlines by other means only asks
-/// for them: then no timer is made.
+/// A timer that is set anew for each step and never runs past the end of the whole.
 pub(super) struct Countdown {
     sleep: Option<Pin<Box<Sleep>>>,
     deadline: Instant,
@@ -21,22 +20,12 @@ impl Countdown {
         Countdown { sleep: None, deadline: end, end }
     }
 
-    /// Whether there is time left at `now`.
-    pub(super) fn is_running(&self, now: Instant) -> bool {
-        now < self.end
-    }
-
     /// The next waits may take until `limit` after `now` together.
     pub(super) fn allow(&mut self, now: Instant, limit: Duration) {
         self.deadline = self.end.min(now + limit);
         if let Some(sleep) = &mut self.sleep {
             sleep.as_mut().reset(self.deadline);
         }
-    }
-
-    /// Until when the next wait may take.
-    pub(super) fn deadline(&self) -> Instant {
-        self.deadline
     }
 
     fn sleep(&mut self) -> Pin<&mut Sleep> {
@@ -54,11 +43,5 @@ impl Countdown {
             self.sleep().poll(cx).map(|()| None)
         })
         .await
-    }
-
-    /// Waits, but not past the end of the whole.
-    pub(super) async fn pause(&mut self, length: Duration) {
-        self.allow(Instant::now(), length);
-        self.sleep().await;
     }
 }

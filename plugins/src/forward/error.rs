@@ -7,6 +7,10 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
+/// What operator and client are told when an upstream cannot be used with `randomize_case`.
+pub(super) const OTHER_CASE: &str =
+    "the upstream does not copy the spelling of the question, which 'randomize_case' needs";
+
 /// A failed exchange.
 #[derive(Debug)]
 pub(super) struct ExchangeError {
@@ -48,6 +52,8 @@ pub(super) enum Cause {
     WrongAnswer,
     /// So many messages that are not the answer that somebody must be guessing.
     ManyWrongAnswers,
+    /// The time was up, and there were answers with the question in other letters than `randomize_case` had given it.
+    OtherCase,
 }
 
 impl ExchangeError {
@@ -78,6 +84,7 @@ impl fmt::Display for ExchangeError {
             Cause::ManyWrongAnswers => {
                 f.write_str("too many answers that do not match the question")
             }
+            Cause::OtherCase => f.write_str(OTHER_CASE),
         }
     }
 }

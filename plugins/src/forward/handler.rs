@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use periplus_core::codes::Rcode;
 use periplus_core::plugin::{Later, Next, Outcome, OwnedNext, Plugin};
 use periplus_core::query::Query;
-use periplus_core::reply::{Answer, Failure};
+use periplus_core::reply::{Answer, Failure, FailureKind};
 use tokio::time::Instant;
 
-use super::countdown::Countdown;
 use super::message::Asking;
 use super::settings::TOTAL;
 use super::stanza::{Stanza, Verdict};
@@ -50,13 +49,13 @@ async fn forward(
 ) -> Answer {
     let query = &*asking.query;
     let mut now = Instant::now();
-    let mut countdown = Countdown::new(now + TOTAL);
+    let end = now + TOTAL;
     // As in CoreDNS, a question that is handed on counts for each stanza it has passed.
     let mut permits: smallvec::SmallVec<[Permit; 1]> = smallvec::smallvec![permit];
     let mut index = first;
     loop {
         let is_last = index + 1 == stanzas.len();
-        match stanzas[index].ask(asking, now, &mut countdown, is_last).await {
+        match stanzas[index].ask(asking, now, end, is_last).await {
             Verdict::Answer(answer) => return answer,
             Verdict::HandOn => {}
         }
@@ -78,7 +77,8 @@ async fn forward(
 fn rejected(stanza: &Stanza) -> Answer {
     stanza.metrics.rejected.add(1);
     let cause = format!("concurrent queries exceeded maximum {}", stanza.settings.max_concurrent);
-    Failure { rcode: Rcode::REFUSED, ..Failure::servfail(super::NAME, cause) }.into()
+    let failure = Failure::servfail(super::NAME, cause).of_kind(FailureKind::Rejected);
+    Failure { rcode: Rcode::REFUSED, ..failure }.into()
 }
 
 /// The right to wait for an answer: one of `max_concurrent`. Given back when dropped, however the question ends.

@@ -7,8 +7,12 @@
 //!      +------ a probe succeeds ----+--------------------------------------------------+
 //! ```
 //!
-//! Nothing is probed while all is well. After a failed exchange one task per upstream probes it until a probe is answered, with anything
-//! at all; meanwhile the upstream is asked only after all others.
+//! Nothing is probed while all is well. After a failed exchange, or several questions in a row whose time the upstream let pass, one task
+//! per upstream probes it until a probe is answered, with anything at all; meanwhile the upstream is asked only after all others. An answer to
+//! a client's question says as much as that to a probe.
+//!
+//! When all upstreams are down, no question is sent to them but in the place of every other probe: so one that has no answer for
+//! probes is found alive too, and what is sent to servers in trouble is no more than the probes would be.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -19,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::ExchangeError;
 use super::message::{Request, is_alive};
-use super::settings::{LEAST_PROBE_INTERVAL, PROBE_TIMEOUT, Protocol};
+use super::settings::{LEAST_PROBE_INTERVAL, MOST_LATE, PROBE_TIMEOUT, Protocol};
 use super::upstream::{Over, Upstream, exchange_once};
 
 /// What is known of an upstream's health.
@@ -29,6 +33,10 @@ pub(super) struct Health {
     failures: AtomicU32,
     /// A task probes it.
     probed: AtomicBool,
+    /// Questions in a row whose time it let pass.
+    late: AtomicU32,
+    /// A question may go in the place of the next probe.
+    turn: AtomicBool,
 }
 
 impl Health {
@@ -40,6 +48,25 @@ impl Health {
     /// Whether it failed and no probe has cleared it yet.
     pub(super) fn is_suspect(&self) -> bool {
         self.probed.load(Ordering::Relaxed)
+    }
+
+    /// It answered a question. Written only where something stands: all workers read this with every question.
+    pub(super) fn answered(&self) {
+        for count in [&self.failures, &self.late] {
+            if count.load(Ordering::Relaxed) != 0 {
+                count.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// It let the time of a question pass. Says whether that happened so often in a row that it should be probed.
+    pub(super) fn was_late(&self) -> bool {
+        self.late.fetch_add(1, Ordering::Relaxed) + 1 >= MOST_LATE
+    }
+
+    /// Takes the place of the next probe, if it is to be had.
+    pub(super) fn take_turn(&self) -> bool {
+        self.turn.load(Ordering::Relaxed) && self.turn.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -55,19 +82,34 @@ pub(super) fn start_probing(upstream: &Arc<Upstream>, stop: &CancellationToken) 
 async fn probe_until_alive(upstream: &Upstream) {
     let max_fails = upstream.settings.max_fails;
     let health = &upstream.health;
-    while let Err(error) = probe(upstream).await {
-        let failures = health.failures.load(Ordering::Relaxed).saturating_add(1);
-        health.failures.store(failures, Ordering::Relaxed);
+    let pause = upstream.settings.probe.interval.max(LEAST_PROBE_INTERVAL);
+    let mut was_down = false;
+    loop {
+        let Err(error) = probe(upstream).await else { break };
+        let failures = health.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         upstream.metrics.probe_failures.add(1);
         if Some(failures) == max_fails.checked_add(1) {
+            was_down = true;
             tracing::warn!("plugin/forward: upstream {} is down: {error}", upstream.address);
         }
-        tokio::time::sleep(upstream.settings.probe.interval.max(LEAST_PROBE_INTERVAL)).await;
+        if health.is_down(max_fails) {
+            health.turn.store(true, Ordering::Relaxed);
+        }
+        tokio::time::sleep(pause).await;
+        if health.is_down(max_fails) && !health.turn.swap(false, Ordering::Relaxed) {
+            // A question has gone in the place of the next probe; it has as much time.
+            tokio::time::sleep(PROBE_TIMEOUT + pause).await;
+        }
+        if health.failures.load(Ordering::Relaxed) == 0 {
+            // A question was answered meanwhile.
+            break;
+        }
     }
-    if health.is_down(max_fails) {
+    if was_down {
         tracing::info!("plugin/forward: upstream {} is up again", upstream.address);
     }
-    health.failures.store(0, Ordering::Relaxed);
+    health.turn.store(false, Ordering::Relaxed);
+    health.answered();
     health.probed.store(false, Ordering::Release);
 }
 

@@ -39,6 +39,8 @@ pub(super) struct UpstreamMetrics {
     registry: Arc<Registry>,
     to: String,
     durations: [OnceLock<Histogram>; COMMON],
+    /// Questions that somebody else was asked as well, because no answer came in time.
+    pub(super) hedged: Counter,
     /// Probes that failed.
     pub(super) probe_failures: Counter,
     /// UDP sockets reused and opened.
@@ -76,7 +78,13 @@ impl UpstreamMetrics {
             "Counter of the number of failed healthchecks.",
             &[("proxy_name", super::NAME), ("to", &to)],
         );
+        let hedged = registry.counter(
+            "periplus_forward_hedged_requests_total",
+            "Counter of questions that were sent once more because this upstream had not answered in time.",
+            &[("to", &to)],
+        );
         UpstreamMetrics {
+            hedged,
             durations: [const { OnceLock::new() }; COMMON],
             registry,
             to,

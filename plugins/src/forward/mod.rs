@@ -12,6 +12,7 @@
 //! exchanges over TCP have a connection; it owns it for as long as the exchange takes, so that nothing is shared and nothing is
 //! locked while it waits.
 
+mod attempt;
 mod countdown;
 mod destination;
 mod error;
@@ -19,6 +20,7 @@ mod handler;
 mod health;
 mod message;
 mod metrics;
+mod patience;
 mod policy;
 mod pool;
 #[cfg(any(test, fuzzing))]
@@ -33,6 +35,7 @@ mod tcp;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod udp;
 mod upstream;
 

@@ -92,6 +92,11 @@ impl<C> Pool<C> {
 }
 
 impl Limits {
+    /// The same, with no connection older than this.
+    pub(super) fn of_age(self, most: Duration) -> Limits {
+        Limits { max_age: Some(self.max_age.map_or(most, |age| age.min(most))), ..self }
+    }
+
     fn allow<C>(&self, idle: &Idle<C>, now: Instant) -> bool {
         now.saturating_duration_since(idle.used) <= self.expire
             && self
@@ -150,6 +155,19 @@ mod tests {
         pool.give(Made { connection: 3, at: start }, start + SECOND * 20);
         pool.sweep(start + SECOND * 21);
         assert_eq!(pool.len(), 0);
+    }
+
+    #[test]
+    fn an_age_may_be_the_most_that_any_setting_allows() {
+        for (max_age, most) in [(None, 30), (Some(20), 20), (Some(40), 30)] {
+            let start = Instant::now();
+            let pool: Pool<u8> = Pool::new(pool(10, max_age, None).limits.of_age(SECOND * 30));
+            for (age, expected) in [(most, Some(1)), (most + 1, None)] {
+                let now = start + SECOND * age;
+                pool.give(Made { connection: 1, at: start }, now);
+                assert_eq!(taken(&pool, now), expected, "{max_age:?}");
+            }
+        }
     }
 
     #[test]

@@ -8,14 +8,14 @@ use periplus_core::codes::{Rcode, RecordType, flags};
 use periplus_core::name::Name;
 use periplus_core::query::Query;
 
-use super::message::read_answer;
+use super::message::Expected;
 use super::resolv_conf::parse;
 
 /// Only a response to the question is taken for the answer: here `www.example.org. A` under the id 0x1234.
 pub fn only_answers_count(message: &[u8]) {
     let name = Name::parse("www.example.org.").expect("it is a name");
     let query = Query::internal(name.as_ref(), RecordType::A);
-    let Some(reply) = read_answer(message, &query, 0x1234) else { return };
+    let Ok(reply) = Expected::under(0x1234).read(message, &query) else { return };
     assert_eq!(message[..2], [0x12, 0x34]);
     assert!(message[2] & 0x80 != 0);
     if message[4..6] == [0, 0] {

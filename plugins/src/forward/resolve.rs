@@ -15,7 +15,7 @@ use periplus_core::record;
 
 use super::destination::{Destination, Host};
 use super::error::ExchangeError;
-use super::message::{Request, read_answer};
+use super::message::Request;
 use super::settings::Settings;
 use super::stanza::Stanza;
 use super::upstream::{Over, Upstream, exchange_once};
@@ -129,8 +129,7 @@ async fn ask_resolver(
     let name = NameBuf::parse(&host.name).unwrap_or_default();
     let query = Query::internal(name.as_ref(), rtype);
     let request = Request::new(&query);
-    let id = request.id();
-    let accept = |message: &[u8]| read_answer(message, &query, id);
+    let accept = |message: &[u8]| request.expected().read(message, &query).ok();
     let reply =
         exchange_once(resolver, settings.source, &request, Over::Udp, TIMEOUT, accept).await?;
     let entries = reply.answer.iter().filter(|entry| entry.rtype() == rtype);

@@ -20,10 +20,23 @@ pub(super) const LEAST_DIAL: Duration = Duration::from_secs(1);
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The shortest pause between two probes; CoreDNS takes `health_check 0s` for no pause at all.
 pub(super) const LEAST_PROBE_INTERVAL: Duration = Duration::from_millis(10);
+/// How old a UDP socket gets at the most: so long its port can be guessed at, and so long a virtual address in front of several
+/// servers takes it to the same one.
+pub(super) const MOST_SOCKET_AGE: Duration = Duration::from_secs(30);
 /// How often idle connections are looked through (CoreDNS).
 pub(super) const SWEEP: Duration = Duration::from_secs(10);
 /// Attempts per upstream and question unless `max_connect_attempts` says otherwise (CoreDNS).
 pub(super) const ATTEMPTS_PER_UPSTREAM: u32 = 2;
+
+/// How long an upstream is waited for before another one is asked as well, unless `hedge_after` says otherwise. A resolver that has to ask
+/// others needs 20 to 100 ms for most names; nobody notices the rest of this.
+pub(super) const HEDGE_AFTER: Duration = Duration::from_millis(150);
+/// The same with `policy sequential`: who prefers the first upstream may do so because the others know less.
+pub(super) const HEDGE_AFTER_SEQUENTIAL: Duration = Duration::from_millis(400);
+/// Attempts for one question that wait at the same time.
+pub(super) const MOST_AT_ONCE: usize = 3;
+/// Questions in a row for which an upstream let its time pass before it is taken for dead until a probe says otherwise.
+pub(super) const MOST_LATE: u32 = 3;
 
 /// One stanza.
 #[derive(Debug)]
@@ -57,7 +70,11 @@ pub(super) struct Settings {
     /// `next_on_nodata`.
     pub(super) next_on_nodata: bool,
     /// `failover`: response codes that make the next upstream be tried.
-    pub(super) failover: Vec<Rcode>,
+    pub(super) failover: Failover,
+    /// `hedge_after`: how long an upstream is waited for before another one is asked as well; `None`: as long as `read_timeout`.
+    pub(super) hedge_after: Option<Duration>,
+    /// `randomize_case`: questions over UDP are spelled at random.
+    pub(super) randomize_case: bool,
     /// `failfast_all_unhealthy_upstreams`.
     pub(super) failfast: bool,
     /// `resolver`: who is asked for the addresses of host names; empty means the system.
@@ -88,7 +105,9 @@ impl Settings {
             max_concurrent: 0,
             next: Vec::new(),
             next_on_nodata: false,
-            failover: Vec::new(),
+            failover: Failover::Default,
+            hedge_after: Some(HEDGE_AFTER),
+            randomize_case: false,
             failfast: false,
             resolver: Vec::new(),
             source: None,
@@ -104,10 +123,29 @@ impl Settings {
         }
     }
 
+    /// Whether an answer with this code makes the next one of `count` upstreams be asked.
+    pub(super) fn fails_over(&self, rcode: Rcode, count: usize) -> bool {
+        match &self.failover {
+            Failover::Default => {
+                rcode == Rcode::SERVFAIL && count > 1 && !self.next.contains(&rcode)
+            }
+            Failover::Listed(codes) => codes.contains(&rcode),
+        }
+    }
+
     /// Whether some answer of an upstream may hand the question on to the next stanza.
     pub(super) fn hands_on(&self) -> bool {
         !self.next.is_empty() || self.next_on_nodata
     }
+}
+
+/// `failover`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Failover {
+    /// After SERVFAIL the others are asked, each once at the most, unless `next` says what to do with it.
+    Default,
+    /// After these codes the next upstream is asked, as CoreDNS does it.
+    Listed(Vec<Rcode>),
 }
 
 /// How upstreams are asked.

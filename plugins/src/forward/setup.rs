@@ -20,11 +20,13 @@ use super::handler::Forward;
 use super::metrics::ForwardMetrics;
 use super::policy::Policy;
 use super::resolve::{resolve, upstreams};
-use super::settings::{MOST_DESTINATIONS, Protocol, SWEEP, Settings};
+use super::settings::{
+    Failover, HEDGE_AFTER_SEQUENTIAL, MOST_DESTINATIONS, Protocol, SWEEP, Settings,
+};
 use super::stanza::Stanza;
 
 /// The options of a stanza.
-const OPTIONS: [&str; 18] = [
+const OPTIONS: [&str; 20] = [
     "except",
     "force_tcp",
     "prefer_udp",
@@ -43,6 +45,8 @@ const OPTIONS: [&str; 18] = [
     "failfast_all_unhealthy_upstreams",
     "resolver",
     "source_address",
+    "hedge_after",
+    "randomize_case",
 ];
 /// Options of CoreDNS's `forward` that this one does not have yet.
 const NOT_YET: [&str; 3] = ["tls", "tls_servername", "doh_method"];
@@ -115,6 +119,9 @@ fn read_stanza(
         Flags { prefer_udp: true, .. } => Protocol::UdpFirst,
         _ => Protocol::AsAsked,
     };
+    if !flags.hedge_after && matches!(settings.policy, Policy::Sequential) {
+        settings.hedge_after = Some(HEDGE_AFTER_SEQUENTIAL);
+    }
     if let (Some(max_age), Some(line)) = (settings.max_age, flags.max_age)
         && max_age < settings.expire
     {
@@ -161,6 +168,7 @@ struct Flags<'a> {
     force_tcp: bool,
     prefer_udp: bool,
     max_age: Option<&'a Word>,
+    hedge_after: bool,
 }
 
 fn read_option<'a>(
@@ -216,7 +224,10 @@ fn read_option<'a>(
                 if rcode == Rcode::NOERROR {
                     return Err(word.error("NoError cannot be used in failover"));
                 }
-                settings.failover.push(rcode);
+                match &mut settings.failover {
+                    Failover::Listed(codes) => codes.push(rcode),
+                    default => *default = Failover::Listed(vec![rcode]),
+                }
             }
         }
         "failfast_all_unhealthy_upstreams" => settings.failfast = true,
@@ -233,6 +244,12 @@ fn read_option<'a>(
                     word.error(format!("invalid IP address: {}", shown(&word.text)))
                 })?);
         }
+        "hedge_after" => {
+            flags.hedge_after = true;
+            settings.hedge_after =
+                Some(words.duration("a duration", ..)?).filter(|after| !after.is_zero());
+        }
+        "randomize_case" => settings.randomize_case = true,
         name if NOT_YET.contains(&name) => {
             return Err(line.name.error(format!(
                 "'{name}' is an option of CoreDNS's forward that Periplus does not have yet"

@@ -1,30 +1,33 @@
 //! One stanza: which upstream is asked, and what becomes of its answer.
 //!
 //! ```text
-//! order by policy -> next upstream that is not down -> exchange -> error:            probe it, next upstream
-//!        ^                 (all down: any)                         -> failover RCODE:  next upstream, if one is untried
-//!        +------------------- again, while time and attempts last  -> next RCODE:      next stanza
-//!                                                                  -> else:            the answer
+//! order by policy -> next upstream that is not down -> attempt -> error:            probe it, next upstream
+//!        ^                                                     -> no answer yet:    next upstream as well
+//!        |                                                     -> failover RCODE:   next upstream, if one is untried
+//!        +------------------- again, while time and attempts last -> next RCODE:    next stanza
+//!                                                              -> else:             the answer; all other attempts are dropped
 //! ```
+//!
+//! When all upstreams are down the question fails at once, unless one of them is due to be probed: then it goes in the probe's place.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use periplus_core::codes::{Rcode, flags};
-use periplus_core::query::Transport;
-use periplus_core::reply::{Answer, ExtendedError, Failure, Reply};
-use tokio::time::Instant;
+use periplus_core::codes::Rcode;
+use periplus_core::reply::{Answer, ExtendedError, Failure, FailureKind, Reply};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::countdown::Countdown;
-use super::error::ExchangeError;
+use super::attempt::{Attempt, Event, Race};
+use super::error::{Cause, ExchangeError, OTHER_CASE};
 use super::health::start_probing;
 use super::message::Asking;
 use super::metrics::ForwardMetrics;
-use super::settings::{ATTEMPTS_PER_UPSTREAM, Protocol, Settings};
-use super::upstream::{Over, Upstream};
+use super::settings::{ATTEMPTS_PER_UPSTREAM, Failover, MOST_AT_ONCE, PROBE_TIMEOUT, Settings};
+use super::turns::Turns;
+use super::upstream::Upstream;
 
 /// The first pause between two rounds over all upstreams when attempts are not limited; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -67,15 +70,15 @@ impl Stanza {
         }
     }
 
-    /// Asks upstreams until one has an answer. `is_last`: no stanza follows to hand the question on to.
+    /// Asks upstreams until one has an answer, or until `end`. `is_last`: no stanza follows to hand the question on to.
     pub(super) async fn ask(
         &self,
         asking: &Asking,
         now: Instant,
-        countdown: &mut Countdown,
+        end: Instant,
         is_last: bool,
     ) -> Verdict {
-        match self.obtain(asking, now, countdown).await {
+        match self.obtain(asking, now, end).await {
             Ok(reply) if !is_last && self.is_handed_on(&reply) => Verdict::HandOn,
             Ok(reply) => Verdict::Answer(reply.into()),
             Err(error) => Verdict::Answer(failure(error).into()),
@@ -92,70 +95,125 @@ impl Stanza {
         &self,
         asking: &Asking,
         mut now: Instant,
-        countdown: &mut Countdown,
+        end: Instant,
     ) -> Result<Reply, Option<ExchangeError>> {
         let settings = &*self.settings;
         let upstreams = self.upstreams.load_full();
         let count = upstreams.len();
-        let order = settings.policy.order(count, |index| upstreams[index].health.is_suspect());
+        let mut turns = Turns::new(settings, &upstreams);
+        let Some(first) = turns.next() else {
+            return Box::pin(self.all_are_down(&upstreams, &turns, asking, now, end)).await;
+        };
         let most_attempts = settings.max_attempts.unwrap_or(ATTEMPTS_PER_UPSTREAM * count as u32);
+        // Of attempts that failed and those under way.
+        let left = |attempts: usize| most_attempts == 0 || attempts < most_attempts as usize;
+        let (mut failed, mut rejected) = (0, 0);
+        let mut race = Race::default();
         let mut pause = FIRST_PAUSE;
-        let (mut attempts, mut rejected, mut down, mut at) = (0, 0, 0, 0);
+        let mut late: Option<usize> = None;
+        let mut next = Some(first);
         // In a box because it seldom is any: the future is as large as what it may hold.
         let mut last: Option<Box<Result<Reply, ExchangeError>>> = None;
-
-        while count > 0
-            && countdown.is_running(now)
-            && (most_attempts == 0 || attempts < most_attempts)
-        {
-            if at == count {
-                (at, down) = (0, 0);
-                if most_attempts == 0 {
-                    // Refusals come back at once; without a pause this would be a busy loop.
-                    countdown.pause(pause).await;
-                    pause *= 2;
-                    now = Instant::now();
+        loop {
+            if let Some(number) = next {
+                let attempts = failed + race.len() + 1;
+                let patience = match settings.hedge_after {
+                    Some(_) if !left(attempts) => None,
+                    Some(_) if turns.has_more() => Some(upstreams[number].patience.get()),
+                    // Everybody was asked: what is sent again is for a datagram that was lost.
+                    Some(_) if most_attempts != 0 => Some(settings.read_timeout / 2),
+                    _ => None,
+                };
+                let attempt = Attempt::begin(&upstreams[number], asking, now, end, patience);
+                race.join(number, attempt);
+                if let Some(late) = late {
+                    upstreams[late].metrics.hedged.add(1);
                 }
+            } else if race.len() == 0 {
+                break;
             }
-            let mut upstream = &upstreams[usize::from(order[at])];
-            at += 1;
-            if upstream.health.is_down(settings.max_fails) {
-                down += 1;
-                if down < count {
-                    continue;
+            late = None;
+            match race.next().await {
+                (number, Event::Late) => {
+                    if upstreams[number].health.was_late() {
+                        self.suspect(&upstreams[number]);
+                    }
+                    late = Some(number);
                 }
-                self.metrics.broken.add(1);
-                if settings.failfast {
-                    break;
-                }
-                // All are down: probing itself may be what is broken.
-                upstream = &upstreams[fastrand::usize(..count)];
-            }
-            match ask_upstream(upstream, asking, now, countdown).await {
-                Ok(reply) => {
-                    rejected += usize::from(settings.failover.contains(&reply.rcode));
-                    if !settings.failover.contains(&reply.rcode) || rejected >= count {
+                (_, Event::Over(Ok(reply))) => {
+                    if !settings.fails_over(reply.rcode, count) {
+                        return Ok(reply);
+                    }
+                    rejected += 1;
+                    if rejected >= count {
                         return Ok(reply);
                     }
                     last = Some(Box::new(Ok(reply)));
                 }
-                Err(error) => {
-                    if settings.max_fails != 0 && error.blames_upstream() {
-                        start_probing(upstream, &self.stop);
+                (number, Event::Over(Err(error))) => {
+                    if error.blames_upstream() {
+                        self.suspect(&upstreams[number]);
                     }
-                    attempts += 1;
+                    failed += 1;
                     // A reply that asked for failover is better than none.
                     if !matches!(last.as_deref(), Some(Ok(_))) {
                         last = Some(Box::new(Err(error)));
                     }
-                    if down >= count {
-                        break;
-                    }
                 }
             }
             now = Instant::now();
+            next = None;
+            if now >= end || !left(failed + race.len()) || race.len() >= MOST_AT_ONCE {
+                continue;
+            }
+            next = turns.next();
+            let has_reply = matches!(last.as_deref(), Some(Ok(_)));
+            let is_enough = has_reply && settings.failover == Failover::Default;
+            if next.is_none() && !is_enough && (most_attempts != 0 || race.len() == 0) {
+                if most_attempts == 0 {
+                    // Refusals come back at once; without a pause this would be a busy loop.
+                    Box::pin(sleep_until(end.min(now + pause))).await;
+                    pause *= 2;
+                    now = Instant::now();
+                }
+                turns.start_over();
+                next = turns.next();
+            }
         }
         last.map_or(Err(None), |last| last.map_err(Some))
+    }
+
+    /// Nobody is asked, unless a probe is due: then the question goes in its place.
+    async fn all_are_down(
+        &self,
+        upstreams: &[Arc<Upstream>],
+        turns: &Turns<'_>,
+        asking: &Asking,
+        now: Instant,
+        end: Instant,
+    ) -> Result<Reply, Option<ExchangeError>> {
+        if upstreams.is_empty() {
+            return Err(None);
+        }
+        self.metrics.broken.add(1);
+        if self.settings.failfast {
+            return Err(None);
+        }
+        let number = turns.instead_of_probe().ok_or(None)?;
+        let end = end.min(now + PROBE_TIMEOUT);
+        let mut race = Race::default();
+        race.join(number, Attempt::begin(&upstreams[number], asking, now, end, None));
+        loop {
+            if let (_, Event::Over(result)) = race.next().await {
+                return result.map_err(Some);
+            }
+        }
+    }
+
+    fn suspect(&self, upstream: &Arc<Upstream>) {
+        if self.settings.max_fails != 0 {
+            start_probing(upstream, &self.stop);
+        }
     }
 
     /// Closes idle connections that may not be used any more.
@@ -172,44 +230,14 @@ impl Drop for Stanza {
     }
 }
 
-/// One attempt, which with `prefer_udp` may be two exchanges.
-async fn ask_upstream(
-    upstream: &Upstream,
-    asking: &Asking,
-    now: Instant,
-    countdown: &mut Countdown,
-) -> Result<Reply, ExchangeError> {
-    let (over, retry_truncated) = match upstream.settings.protocol {
-        Protocol::Tcp => (Over::Tcp, false),
-        Protocol::UdpFirst => (Over::Udp, true),
-        Protocol::AsAsked if asking.query.transport == Transport::Udp => (Over::Udp, false),
-        Protocol::AsAsked => (Over::Tcp, false),
-    };
-    let reply = timed(upstream, asking, over, now, countdown).await?;
-    if retry_truncated && reply.has(flags::TC) {
-        let now = Instant::now();
-        return Box::pin(timed(upstream, asking, Over::Tcp, now, countdown)).await;
-    }
-    Ok(reply)
-}
-
-async fn timed(
-    upstream: &Upstream,
-    asking: &Asking,
-    over: Over,
-    now: Instant,
-    countdown: &mut Countdown,
-) -> Result<Reply, ExchangeError> {
-    let reply = upstream.exchange(asking, over, now, countdown).await?;
-    upstream.metrics.observe(reply.rcode, now.elapsed().as_secs_f64());
-    Ok(reply)
-}
-
 fn failure(error: Option<ExchangeError>) -> Failure {
-    let text = error.map_or_else(|| "no healthy proxies".to_owned(), |error| error.to_string());
-    let extended = ExtendedError {
-        code: ExtendedError::NO_REACHABLE_AUTHORITY,
-        text: "no upstream server answered".into(),
+    let told = match &error {
+        Some(ExchangeError { cause: Cause::OtherCase, .. }) => OTHER_CASE,
+        _ => "no upstream server answered",
     };
-    Failure::servfail(super::NAME, text).with_extended_error(extended)
+    let text = error.map_or_else(|| "no healthy proxies".to_owned(), |error| error.to_string());
+    let extended = ExtendedError { code: ExtendedError::NO_REACHABLE_AUTHORITY, text: told.into() };
+    Failure::servfail(super::NAME, text)
+        .with_extended_error(extended)
+        .of_kind(FailureKind::Resolution)
 }

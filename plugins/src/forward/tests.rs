@@ -3,9 +3,11 @@
 mod exchange;
 mod failover;
 mod health;
+mod hedging;
 mod hosts;
 mod limits;
 mod setup;
+mod spelling;
 mod stanzas;
 
 use std::sync::Arc;

@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use periplus_core::exchange::{Endpoint, Exchange, Fault, FaultKind};
+use periplus_core::codes::Rcode;
+use periplus_core::exchange::{Endpoint, Exchange, Fault, FaultKind, Times};
 use periplus_core::metrics::Registry;
 use periplus_core::reply::Reply;
 use tokio::time::Instant;
@@ -12,10 +13,11 @@ use tokio::time::Instant;
 use super::countdown::Countdown;
 use super::error::{Cause, ExchangeError, Step};
 use super::health::Health;
-use super::message::{Asking, Request, read_answer};
+use super::message::{Asking, Expected, Mismatch, Request};
 use super::metrics::UpstreamMetrics;
+use super::patience::Patience;
 use super::pool::{Limits, Made, Pool};
-use super::settings::{LEAST_DIAL, Settings};
+use super::settings::{HEDGE_AFTER, LEAST_DIAL, MOST_SOCKET_AGE, Settings};
 use super::tcp::{self, TcpConnection};
 use super::udp::UdpConnection;
 
@@ -25,6 +27,8 @@ pub(super) struct Upstream {
     pub(super) address: SocketAddr,
     /// How it fares.
     pub(super) health: Health,
+    /// How long it is waited for.
+    pub(super) patience: Patience,
     /// Its metrics.
     pub(super) metrics: UpstreamMetrics,
     /// The stanza it belongs to.
@@ -67,60 +71,54 @@ impl Upstream {
             address,
             endpoint: Arc::new(endpoint),
             health: Health::default(),
+            patience: Patience::new(settings.hedge_after.unwrap_or(HEDGE_AFTER)),
             metrics: UpstreamMetrics::new(Arc::clone(registry), address.to_string()),
             settings,
-            udp: Pool::new(limits),
+            udp: Pool::new(limits.of_age(MOST_SOCKET_AGE)),
             tcp: Pool::new(limits),
         }
     }
 
-    /// Asks at `now` and waits for the answer.
-    pub(super) async fn exchange(
-        &self,
-        asking: &Asking,
-        over: Over,
-        now: Instant,
-        countdown: &mut Countdown,
-    ) -> Result<Reply, ExchangeError> {
-        if over == Over::Udp {
-            countdown.allow(now, self.settings.read_timeout);
-            let deadline = countdown.deadline().into_std();
-            if let Some((id, started)) = self.start_here(asking, deadline) {
-                let exchange = started.map_err(|fault| self.faulty(fault))?;
-                let accept = |message: &[u8]| read_answer(message, &asking.query, id);
-                return exchange.receive(accept).await.map_err(|fault| self.faulty(fault));
-            }
-        }
-        // These futures are large, and waiting on this thread is what happens most.
-        match over {
-            Over::Udp => Box::pin(self.over_udp(asking, now, countdown)).await,
-            Over::Tcp => Box::pin(self.over_tcp(asking, countdown)).await,
-        }
+    /// Takes note of an answer.
+    pub(super) fn answered(&self, rcode: Rcode, took: Duration) {
+        self.metrics.observe(rcode, took.as_secs_f64());
+        self.patience.learn(took);
+        self.health.answered();
     }
 
-    /// Asks over UDP if this thread drives exchanges. Gives the id.
-    fn start_here(
+    /// Asks over UDP if this thread drives exchanges. Says also what the answer must look like.
+    pub(super) fn start_here(
         &self,
         asking: &Asking,
-        deadline: std::time::Instant,
-    ) -> Option<(u16, Result<Exchange, Fault>)> {
-        let request = asking.request();
-        let started = Exchange::start(&self.endpoint, request.datagram(), deadline)?;
+        times: Times,
+    ) -> Option<(Expected, Result<Exchange, Fault>)> {
+        let request = asking.request(self.settings.randomize_case);
+        let started = Exchange::start(&self.endpoint, request.datagram(), times)?;
         if let Ok(exchange) = &started {
             let pool = &self.metrics.udp;
             if exchange.reused { &pool.hits } else { &pool.misses }.add(1);
         }
-        Some((request.id(), started))
+        Some((request.into_expected(), started))
     }
 
-    async fn over_udp(
+    /// Asks over UDP with a socket of its own.
+    pub(super) async fn over_udp(
         &self,
         asking: &Asking,
         now: Instant,
-        countdown: &mut Countdown,
+        end: Instant,
     ) -> Result<Reply, ExchangeError> {
-        let request = asking.request();
-        let accept = |message: &[u8]| read_answer(message, &asking.query, request.id());
+        let mut countdown = Countdown::new(end);
+        countdown.allow(now, self.settings.read_timeout);
+        let request = asking.request(self.settings.randomize_case);
+        let mut other_case = false;
+        let accept = |message: &[u8]| match request.expected().read(message, &asking.query) {
+            Ok(reply) => Some(reply),
+            Err(mismatch) => {
+                other_case |= mismatch == Mismatch::Case;
+                None
+            }
+        };
         let mut made = self.sent_over_udp(&request, now)?;
         let received = countdown.limit(made.connection.receive(accept)).await;
         match received.unwrap_or(Err(Cause::Timeout)) {
@@ -130,16 +128,21 @@ impl Upstream {
                 }
                 Ok(response)
             }
-            Err(cause) => Err(self.failed("udp", made.connection.local(), Step::Read, cause)),
+            Err(cause) => {
+                let cause = if other_case { Cause::OtherCase } else { cause };
+                Err(self.failed("udp", made.connection.local(), Step::Read, cause))
+            }
         }
     }
 
-    fn faulty(&self, Fault { kind, local }: Fault) -> ExchangeError {
+    /// What a fault of an exchange on this thread means. `other_case`: there were answers in other letters.
+    pub(super) fn faulty(&self, Fault { kind, local }: Fault, other_case: bool) -> ExchangeError {
         let (step, cause) = match kind {
             FaultKind::Open(error) => (Step::Open, Cause::Io(error)),
             FaultKind::Connect(error) => (Step::Dial, Cause::Io(error)),
             FaultKind::Send(error) => (Step::Write, Cause::Io(error)),
             FaultKind::Receive(error) => (Step::Read, Cause::Io(error)),
+            _ if other_case => (Step::Read, Cause::OtherCase),
             FaultKind::TimedOut | FaultKind::Moved => (Step::Read, Cause::Timeout),
             FaultKind::ManyWrongAnswers => (Step::Read, Cause::ManyWrongAnswers),
         };
@@ -164,16 +167,18 @@ impl Upstream {
         Ok(Made { connection, at: now.into_std() })
     }
 
-    async fn over_tcp(
+    /// Asks over TCP, where nobody who is not on the way can answer: the client's spelling will do.
+    pub(super) async fn over_tcp(
         &self,
         asking: &Asking,
-        countdown: &mut Countdown,
+        end: Instant,
     ) -> Result<Reply, ExchangeError> {
-        let request = asking.request();
-        let mut accept = |message: &[u8]| read_answer(message, &asking.query, request.id());
+        let mut countdown = Countdown::new(end);
+        let request = asking.request(false);
+        let mut accept = |message: &[u8]| request.expected().read(message, &asking.query).ok();
         let mut may_be_stale = true;
         loop {
-            let (mut made, reused) = self.connected(countdown, may_be_stale).await?;
+            let (mut made, reused) = self.connected(&mut countdown, may_be_stale).await?;
             countdown.allow(Instant::now(), self.settings.read_timeout);
             let exchange = made.connection.exchange(request.framed(), request.id(), &mut accept);
             match countdown.limit(exchange).await.unwrap_or(Err((Step::Read, Cause::Timeout))) {

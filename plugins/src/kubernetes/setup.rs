@@ -16,7 +16,7 @@ use super::handler::{Kubernetes, Shared};
 use super::index::{Index, IndexSettings};
 use super::objects::Resource;
 use super::pods::PodMode;
-use super::source::{self, Origin, Settings, SettingsError, Tls};
+use super::source::{self, Origin, Settings, SettingsError, Source, Tls};
 use super::zone::{self, ServedZone};
 use super::{Metrics, NAME};
 
@@ -50,6 +50,12 @@ const PROPERTIES: &[&str] = &[
     "ttl",
 ];
 
+/// What is known of a cluster, and what keeps it up to date.
+struct Cluster {
+    index: Arc<Index>,
+    source: Source,
+}
+
 /// Reads `kubernetes [ZONES...] { ... }`.
 pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
     let directive = corefile::only_once(setup.directives)?;
@@ -60,15 +66,35 @@ pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnosti
         Ok(()) | Err(SettingsError::NotInCluster { .. }) => {}
         Err(error) => return Err(refused(directive, &error).into()),
     }
-    let index =
-        Index::new(options.index_settings()).with_metrics(Metrics::new(&setup.instance.metrics));
-    let index = Arc::new(index);
-    let state = source::spawn(settings, Arc::clone(&index), setup.instance);
-    let watched = Arc::clone(&index);
-    setup
-        .instance
+    let instance = &mut *setup.instance;
+    let (index_settings, patience) = (options.index_settings(), options.startup_timeout);
+    // A reload that changes nothing here goes on with the same index and the same watches.
+    let name = options.name_of_data(&settings);
+    let cluster = instance.lasting.get_or_make(&name, || {
+        let index = Index::new(index_settings).with_metrics(Metrics::new(&instance.metrics));
+        let index = Arc::new(index);
+        let source = Source::new(settings, Arc::clone(&index), &instance.metrics);
+        Cluster { index, source }
+    });
+    let index = Arc::clone(&cluster.index);
+    let (watched, state) = (Arc::clone(&index), Arc::clone(cluster.source.state()));
+    instance
         .readiness
         .add(NAME, move || ReadinessState { ready: watched.is_synced(), remarks: state.remarks() });
+    let watched = Arc::clone(&index);
+    instance.prepare(
+        NAME,
+        patience,
+        move || watched.is_synced(),
+        move |stop| async move {
+            cluster.source.start();
+            stop.cancelled().await;
+        },
+    );
+    if options.pods == PodMode::Verified {
+        let known = Arc::clone(&index);
+        instance.identities.add(move |holders| known.tell_namespaces(holders));
+    }
     let local_addresses = local_addresses(setup.block);
     Ok(Some(Arc::new(Kubernetes(Arc::new(options.shared(index, local_addresses))))))
 }
@@ -265,6 +291,11 @@ impl Options {
             max_inflight: self.max_inflight,
             startup_timeout: self.startup_timeout,
         }
+    }
+
+    /// The same for options that lead to the same data in the same form.
+    fn name_of_data(&self, settings: &Settings) -> String {
+        format!("{NAME} {settings:?} ttl {} pod names {}", self.ttl, self.endpoint_pod_names)
     }
 
     pub(super) fn index_settings(&self) -> IndexSettings {

@@ -89,9 +89,9 @@ async fn exchange(name: &Name, address: SocketAddr) -> io::Result<()> {
     };
     let socket = UdpSocket::bind(unspecified).await?;
     socket.connect(address).await?;
-    let id = random::message_id();
+    let query = Query::internal(name.as_ref(), RecordType::HINFO);
     let mut request = Vec::new();
-    encode_request(&Query::internal(name.as_ref(), RecordType::HINFO), id, &mut request);
+    let id = encode_request(&query, name.as_ref(), &mut request);
     socket.send(&request).await?;
     let mut response = [0; 512];
     loop {

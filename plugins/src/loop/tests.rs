@@ -11,7 +11,6 @@ use periplus_core::encode::{Compressor, encode};
 use periplus_core::metrics::{Gauge, Registry};
 use periplus_core::plugin::{Outcome, Plugin};
 use periplus_core::query::{Edns, Query};
-use periplus_core::random;
 use periplus_core::reply::{Answer, Failure, Reply};
 use periplus_core::request::encode_request;
 use periplus_core::server::{Response, Server};
@@ -114,7 +113,7 @@ fn forward(query: Query, address: SocketAddr) -> Outcome {
             let socket = UdpSocket::bind("127.0.0.1:0").await?;
             socket.connect(address).await?;
             let mut message = Vec::new();
-            encode_request(&query, random::message_id(), &mut message);
+            encode_request(&query, query.spelled(), &mut message);
             socket.send(&message).await?;
             let mut response = [0; 1500];
             let length = socket.recv(&mut response).await?;

@@ -15,7 +15,7 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use periplus_core::exchange::{Endpoint, Fault, FaultKind, Ticket};
+use periplus_core::exchange::{Endpoint, Fault, FaultKind, Ticket, Times};
 use periplus_core::query::HEADER;
 use periplus_core::random;
 use slab::Slab;
@@ -64,9 +64,24 @@ struct Slot {
 
 struct Entry {
     carrier: usize,
-    deadline: Instant,
+    times: Times,
+    /// The patience is over, and who waits does not know it yet.
+    late: bool,
     waker: Option<Waker>,
     fault: Option<Fault>,
+}
+
+impl Entry {
+    /// When something has to be done about it.
+    fn due(&self) -> Instant {
+        self.times.patience.unwrap_or(self.times.deadline)
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
 }
 
 impl Book {
@@ -75,7 +90,7 @@ impl Book {
         &mut self,
         endpoint: &Arc<Endpoint>,
         datagram: &[u8],
-        deadline: Instant,
+        times: Times,
         now: Instant,
         watch: impl FnOnce(&UdpSocket, usize) -> io::Result<()>,
     ) -> Result<(u32, u32, bool), Fault> {
@@ -99,8 +114,10 @@ impl Book {
         carrier.uses += 1;
         carrier.used = now;
         let slot = &mut self.slots[index as usize];
-        slot.exchange = Some(Entry { carrier: number, deadline, waker: None, fault: None });
-        self.next_deadline = Some(self.next_deadline.map_or(deadline, |next| next.min(deadline)));
+        let entry = Entry { carrier: number, times, late: false, waker: None, fault: None };
+        let due = entry.due();
+        slot.exchange = Some(entry);
+        self.next_deadline = Some(self.next_deadline.map_or(due, |next| next.min(due)));
         Ok((index, slot.generation, reused))
     }
 
@@ -252,8 +269,8 @@ impl Book {
         };
         let slot = &mut self.slots[*slot as usize];
         slot.arrived.push(datagram);
-        if let Some(waker) = slot.exchange.as_ref().and_then(|entry| entry.waker.as_ref()) {
-            waker.wake_by_ref();
+        if let Some(entry) = &slot.exchange {
+            entry.wake();
         }
     }
 
@@ -287,9 +304,7 @@ impl Book {
         let carrier = self.carriers.get(entry.carrier);
         let local = carrier.and_then(|carrier| carrier.socket.local_addr().ok());
         entry.fault = Some(Fault { kind, local });
-        if let Some(waker) = &entry.waker {
-            waker.wake_by_ref();
-        }
+        entry.wake();
     }
 
     /// Gives a socket no further question, and closes it once it carries none.
@@ -318,8 +333,8 @@ impl Book {
         self.next_deadline
     }
 
-    /// Ends the exchanges whose time is up. All are looked through, which happens once per time-out or per earliest deadline that was
-    /// met: about once in as long as a question may take.
+    /// Ends the exchanges whose time is up, and tells those whose patience is over. All are looked through, which happens once per such
+    /// time, or per earliest one that was met: about once in as long as somebody is patient.
     pub(super) fn expire(&mut self, now: Instant) {
         if self.next_deadline.is_none_or(|next| now < next) {
             return;
@@ -327,16 +342,20 @@ impl Book {
         let mut next: Option<Instant> = None;
         for index in 0..self.slots.len() as u32 {
             let Some(entry) = &mut self.slots[index as usize].exchange else { continue };
-            if now >= entry.deadline && entry.fault.is_some() {
+            let is_over = now >= entry.times.deadline;
+            if is_over && entry.fault.is_some() {
                 // Who asked is gone without a word.
                 self.release(index);
                 continue;
             }
-            let is_over = now >= entry.deadline;
             if is_over {
-                entry.deadline = now + FORGET;
+                entry.times = Times { patience: None, deadline: now + FORGET };
+            } else if entry.times.patience.is_some_and(|patience| now >= patience) {
+                entry.times.patience = None;
+                entry.late = true;
+                entry.wake();
             }
-            next = Some(next.map_or(entry.deadline, |next| next.min(entry.deadline)));
+            next = Some(next.map_or(entry.due(), |next| next.min(entry.due())));
             if is_over {
                 let carrier = entry.carrier;
                 self.fail(index, FaultKind::TimedOut);
@@ -416,14 +435,14 @@ impl Book {
         Some(fault)
     }
 
-    /// Keeps who is to be woken.
-    pub(super) fn keep_waker(&mut self, ticket: Ticket, waker: &Waker) {
-        if let Some(entry) = &mut self.slots[ticket.slot as usize].exchange {
-            match &mut entry.waker {
-                Some(kept) => kept.clone_from(waker),
-                none => *none = Some(waker.clone()),
-            }
+    /// Keeps who is to be woken. Says, once, that the patience is over.
+    pub(super) fn keep_waker(&mut self, ticket: Ticket, waker: &Waker) -> bool {
+        let Some(entry) = &mut self.slots[ticket.slot as usize].exchange else { return false };
+        match &mut entry.waker {
+            Some(kept) => kept.clone_from(waker),
+            none => *none = Some(waker.clone()),
         }
+        std::mem::take(&mut entry.late)
     }
 
     /// Frees a slot.
@@ -433,6 +452,12 @@ impl Book {
         slot.generation = slot.generation.wrapping_add(1);
         slot.arrived.clear();
         self.free.push(index);
+    }
+
+    /// As if all sockets had been used then.
+    #[cfg(test)]
+    pub(super) fn use_at(&mut self, now: Instant) {
+        self.carriers.iter_mut().for_each(|(_, carrier)| carrier.used = now);
     }
 
     /// How many sockets are open.

@@ -3,13 +3,16 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::sync::Weak;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use periplus_core::exchange::{Endpoint, Fault, FaultKind};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Questions that a socket carries in its life.
 pub(super) const MOST_USES: u16 = 100;
+/// How old a socket gets when its server's settings do not say less. Without a limit sixteen sockets that are used now and then would live
+/// for minutes: a port to guess, and behind a virtual address a choice of backend that never sees the new ones.
+const MOST_AGE: Duration = Duration::from_secs(30);
 /// Bytes that a buffer keeps for the next answer.
 const KEPT: usize = 512;
 
@@ -61,7 +64,7 @@ impl Carrier {
     pub(super) fn is_fresh(&self, endpoint: &Endpoint, now: Instant) -> bool {
         let age = |since: Instant| now.saturating_duration_since(since);
         age(self.used) <= endpoint.expire
-            && endpoint.max_age.is_none_or(|most| age(self.made) <= most)
+            && age(self.made) <= endpoint.max_age.map_or(MOST_AGE, |most| most.min(MOST_AGE))
     }
 }
 

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Token};
-use periplus_core::exchange::{Endpoint, Exchanger, Fault, FaultKind, Ticket};
+use periplus_core::exchange::{Endpoint, Event, Exchanger, Fault, FaultKind, Ticket, Times};
 
 use self::book::Book;
 use super::tasks::Woken;
@@ -160,7 +160,7 @@ impl Exchanger for Exchanges {
         &self,
         endpoint: &Arc<Endpoint>,
         datagram: &[u8],
-        deadline: Instant,
+        times: Times,
     ) -> Result<(Ticket, bool), Fault> {
         let state = &mut *self.state.borrow_mut();
         if state.events.unwatched {
@@ -173,7 +173,7 @@ impl Exchanger for Exchanges {
             let registry = events.poll.registry();
             registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE)
         };
-        let (slot, generation, reused) = book.start(endpoint, datagram, deadline, *now, watch)?;
+        let (slot, generation, reused) = book.start(endpoint, datagram, times, *now, watch)?;
         Ok((Ticket { exchanger: self.number, slot, generation }, reused))
     }
 
@@ -182,7 +182,7 @@ impl Exchanger for Exchanges {
         ticket: Ticket,
         waker: &Waker,
         accept: &mut dyn FnMut(&[u8]) -> bool,
-    ) -> Poll<Result<(), Fault>> {
+    ) -> Poll<Result<Event, Fault>> {
         if ticket.exchanger != self.number {
             return Poll::Ready(Err(FaultKind::Moved.into()));
         }
@@ -203,14 +203,12 @@ impl Exchanger for Exchanges {
         book.give_back(ticket, arrived, refused);
         if accepted {
             book.end(ticket);
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(Event::Answered));
         }
         match book.fault(ticket) {
             Some(fault) => Poll::Ready(Err(fault)),
-            None => {
-                book.keep_waker(ticket, waker);
-                Poll::Pending
-            }
+            None if book.keep_waker(ticket, waker) => Poll::Ready(Ok(Event::Late)),
+            None => Poll::Pending,
         }
     }
 

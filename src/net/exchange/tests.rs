@@ -28,8 +28,8 @@ impl Driver {
 
     /// Starts an exchange that waits for at most a while.
     fn start(&self, endpoint: &Arc<Endpoint>, id: u16, patience: Duration) -> Exchange {
-        let deadline = Instant::now() + patience;
-        let exchange = Exchange::start(endpoint, &message(id, b"?"), deadline);
+        let times = Times { patience: None, deadline: Instant::now() + patience };
+        let exchange = Exchange::start(endpoint, &message(id, b"?"), times);
         exchange.expect("this thread has an exchanger").expect("a socket can be made")
     }
 
@@ -331,6 +331,20 @@ fn sockets_are_kept_no_longer_and_in_no_greater_number_than_the_settings_say() {
 }
 
 #[test]
+fn without_a_limit_of_age_a_socket_is_given_up_after_half_a_minute_however_often_it_is_used() {
+    let driver = Driver::new();
+    let (endpoint, _seen) = echo();
+    driver.ask(&endpoint, 1).expect("an answer");
+    let now = Instant::now();
+    let sweep = |later| driver.exchanges.state.borrow_mut().book.sweep(now + later);
+    for (later, left) in [(9, 1), (31, 0)] {
+        driver.exchanges.state.borrow_mut().book.use_at(now + Duration::from_secs(later));
+        sweep(Duration::from_secs(later));
+        assert_eq!(driver.sockets(), left, "after {later} s");
+    }
+}
+
+#[test]
 fn an_exchange_that_is_dropped_disturbs_no_other() {
     let driver = Driver::new();
     let (endpoint, _seen) = echo();
@@ -351,7 +365,8 @@ fn an_exchange_waits_on_its_own_thread_only() {
     let (endpoint, _seen) = echo();
     let exchange = driver.start(&endpoint, 1, SHORT).receive(whatever);
     let elsewhere = std::thread::spawn(move || {
-        assert!(Exchange::start(&endpoint, &message(1, b""), Instant::now()).is_none());
+        let times = Times { patience: None, deadline: Instant::now() };
+        assert!(Exchange::start(&endpoint, &message(1, b""), times).is_none());
         let polled = pin!(exchange).poll(&mut Context::from_waker(Waker::noop()));
         matches!(polled, Poll::Ready(Err(Fault { kind: FaultKind::Moved, .. })))
     });
@@ -361,4 +376,36 @@ fn an_exchange_waits_on_its_own_thread_only() {
     assert_eq!(driver.under_way(), 1);
     driver.exchanges.state.borrow_mut().book.expire(Instant::now() + Duration::from_secs(60));
     assert_eq!(driver.under_way(), 0);
+}
+
+#[test]
+fn the_end_of_patience_is_told_once_and_the_answer_still_comes() {
+    let driver = Driver::new();
+    let (asked, held) = std::sync::mpsc::channel::<()>();
+    // Nothing is answered before the exchange was found late.
+    let (endpoint, _seen) = server(move |_, request| {
+        let _ = held.recv();
+        vec![request.to_vec()]
+    });
+    let now = Instant::now();
+    let times = Times { patience: Some(now + SHORT), deadline: now + LONG };
+    let exchange = Exchange::start(&endpoint, &message(1, b"?"), times);
+    let mut exchange = exchange.expect("this thread has an exchanger").expect("a socket");
+    let mut late = 0;
+    let answer = driver.finish(vec![std::future::poll_fn(|cx| {
+        loop {
+            match exchange.poll(cx, &mut whatever) {
+                Poll::Ready(Ok(None)) => {
+                    late += 1;
+                    assert!(now.elapsed() >= SHORT);
+                    let _ = asked.send(());
+                }
+                Poll::Ready(Ok(Some(answer))) => return Poll::Ready(answer),
+                Poll::Ready(Err(fault)) => panic!("{fault:?}"),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })]);
+    assert_eq!((answer[0].as_slice(), late), (&b"?"[..], 1));
+    assert_eq!((driver.sockets(), driver.under_way()), (1, 0), "the socket is as good as before");
 }

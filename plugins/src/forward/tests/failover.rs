@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use periplus_core::codes::{Rcode, RecordType};
+use periplus_core::codes::{Rcode, RecordType, edns_option};
 use periplus_core::query::Edns;
 
 use super::super::testing::{Refusing, ScriptedUpstream, Step};
@@ -84,10 +84,13 @@ fn when_all_refuse_the_client_gets_servfail_and_the_reason() {
 fn after_a_timeout_the_next_upstream_is_asked() {
     let (silent, answering) = (ScriptedUpstream::silent(), ScriptedUpstream::answering(2));
     let fixture = Fixture::new(
-        "forward . {1} {2} {\npolicy sequential\nread_timeout 500ms\n}",
+        "forward . {1} {2} {\npolicy sequential\nread_timeout 500ms\nhedge_after 0s\n}",
         &addresses(&[&silent, &answering]),
     );
+    let begun = std::time::Instant::now();
     assert_eq!(fixture.short("example.org."), "2");
+    assert!(begun.elapsed() >= Duration::from_millis(500));
+    assert_eq!(fixture.metric("periplus_forward_hedged_requests_total"), 0.0);
     assert_eq!(silent.count("example.org."), 1);
 }
 
@@ -101,7 +104,7 @@ fn an_upstream_that_failed_is_asked_last_until_a_probe_clears_it() {
     for _ in 0..5 {
         assert_eq!(fixture.short("example.org."), "2");
     }
-    assert_eq!(silent.count("example.org."), 1, "only the first question found out");
+    assert!(silent.count("example.org.") <= 3, "only the first questions found out");
     silent.becomes(|asked| vec![Step::Send(asked.address(1))]);
     eventually("the first upstream is asked first again", || fixture.short("example.org.") == "1");
 }
@@ -159,15 +162,56 @@ fn failover_asks_the_others_and_keeps_the_last_reply() {
 }
 
 #[test]
-fn without_failover_servfail_is_an_answer() {
-    let (failing, answering) =
-        (ScriptedUpstream::failing(Rcode::SERVFAIL), ScriptedUpstream::answering(2));
-    let fixture = Fixture::new(
-        "forward . {1} {2} {\npolicy sequential\n}",
-        &addresses(&[&failing, &answering]),
-    );
-    assert_eq!(fixture.short("example.org."), "SERVFAIL");
-    assert!(answering.asked().is_empty());
+fn servfail_is_followed_by_the_next_upstream_unless_the_corefile_names_codes() {
+    let failing = ScriptedUpstream::failing(Rcode::SERVFAIL);
+    let answering = ScriptedUpstream::answering(2);
+    for (options, expected) in [
+        ("", "2"),
+        ("failover SERVFAIL", "2"),
+        // As in CoreDNS, what is not named is an answer.
+        ("failover NOTIMP", "SERVFAIL"),
+    ] {
+        let fixture = Fixture::new(
+            &format!("forward . {{1}} {{2}} {{\npolicy sequential\n{options}\n}}"),
+            &addresses(&[&failing, &answering]),
+        );
+        for _ in 0..5 {
+            assert_eq!(fixture.short("example.org."), expected, "{options}");
+        }
+    }
+}
+
+#[test]
+fn servfail_from_all_is_passed_on_after_each_was_asked_once() {
+    let failing = [1, 2, 3].map(|code| {
+        ScriptedUpstream::new(move |asked| {
+            vec![Step::Send(asked.response_with(|reply| {
+                let mut opt = Edns { udp_size: 4096, ..Edns::default() };
+                opt.push_option(edns_option::EDE, &[0, code]);
+                reply.opt = Some(Box::new(opt));
+                reply.rcode = Rcode::SERVFAIL;
+            }))]
+        })
+    });
+    for count in 1..=3 {
+        let upstreams = &failing[..count];
+        let all: Vec<SocketAddr> = upstreams.iter().map(|upstream| upstream.address).collect();
+        let fixture = Fixture::new("forward . {1} {2} {3} {\npolicy sequential\n}", &{
+            // A server named twice counts once.
+            let mut all = all.clone();
+            all.resize(3, all[0]);
+            all
+        });
+        let name = format!("{count}.example.");
+        let mut asked = query(&name, RecordType::A);
+        asked.edns = Some(Edns { udp_size: 1232, ..Edns::default() });
+        let answer = fixture.ask(&asked);
+        let reply = answer.reply().expect("the last answer counts");
+        let opt = reply.opt.as_ref().expect("the upstream's reason comes with it");
+        let code = [0, count as u8];
+        assert_eq!(opt.options().collect::<Vec<_>>(), [(edns_option::EDE, &code[..])]);
+        assert!(upstreams.iter().all(|upstream| upstream.count(&name) == 1));
+    }
 }
 
 #[test]

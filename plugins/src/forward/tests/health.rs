@@ -1,5 +1,7 @@
 //! Probes, and upstreams that are down.
 
+use std::time::{Duration, Instant};
+
 use periplus_core::codes::{RecordType, flags};
 
 use super::super::testing::{Asked, ScriptedUpstream, Step};
@@ -82,24 +84,77 @@ fn with_max_fails_0_nothing_is_probed_and_nothing_is_down() {
     assert!(probes(&upstream).is_empty());
 }
 
-#[test]
-fn when_all_are_down_one_of_them_is_asked_all_the_same() {
-    let upstream = ScriptedUpstream::new(|_| vec![Step::Close]);
-    let fixture = Fixture::with_options("force_tcp\nmax_fails 1\nhealth_check 10ms", &upstream);
-    assert_eq!(fixture.short("example.org."), "SERVFAIL");
-    eventually("the upstream is down", || {
+/// Asks as fast as it can for a while. Gives how long that took.
+fn ask_for(fixture: &Fixture, time: Duration) -> Duration {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
         fixture.lines("example.org.");
-        fixture.metric("coredns_forward_healthcheck_broken_total") > 0.0
-    });
-    // Probes still fail, questions do not.
-    upstream.becomes(|asked| {
-        if asked.query.qtype == RecordType::NS {
-            vec![Step::Close]
-        } else {
-            vec![Step::Send(asked.address(1))]
+    }
+    begun.elapsed()
+}
+
+#[test]
+fn when_all_are_down_no_more_is_sent_than_probes_would_be() {
+    type Script = fn(&Asked) -> Vec<Step>;
+    let scripts: [(Script, &str); 2] =
+        [(|_| vec![Step::Close], "force_tcp"), (|_| Vec::new(), "read_timeout 50ms")];
+    for (script, options) in scripts {
+        let upstreams = [ScriptedUpstream::new(script), ScriptedUpstream::new(script)];
+        let fixture = Fixture::new(
+            &format!("forward . {{1}} {{2}} {{\n{options}\nmax_fails 1\nhealth_check 200ms\n}}"),
+            &[upstreams[0].address, upstreams[1].address],
+        );
+        let asked = query("example.org.", RecordType::A);
+        eventually("all are down", || fixture.failure(&asked) == "no healthy proxies");
+        let answer = fixture.ask(&asked);
+        let periplus_core::reply::Answer::Failure(failure) = answer else { panic!("{answer:?}") };
+        assert_eq!(failure.cause.unwrap().extended.unwrap().code, 22);
+        let before = upstreams.each_ref().map(|upstream| upstream.asked().len());
+        let took = ask_for(&fixture, Duration::from_secs(4));
+        for (upstream, before) in upstreams.iter().zip(before) {
+            let sent = upstream.asked().split_off(before);
+            let most = took.as_millis() / 200 + 1;
+            assert!(sent.len() as u128 <= most, "{} in {took:?}, {options}", sent.len());
+            let probes = sent.iter().filter(|asked| asked.query.qtype == RecordType::NS).count();
+            assert!(probes > 0, "probing goes on");
+            assert!(sent.len() > probes, "questions are among what is sent");
         }
-    });
-    assert_eq!(fixture.short("example.org."), "1");
+    }
+}
+
+#[test]
+fn an_upstream_that_answers_questions_but_no_probe_is_found_alive() {
+    for options in ["force_tcp", "read_timeout 50ms"] {
+        let upstream = ScriptedUpstream::new(|_| vec![Step::Close]);
+        let fixture =
+            Fixture::with_options(&format!("{options}\nmax_fails 1\nhealth_check 10ms"), &upstream);
+        let asked = query("example.org.", RecordType::A);
+        eventually("the upstream is down", || fixture.failure(&asked) == "no healthy proxies");
+        upstream.becomes(|asked| {
+            if asked.query.qtype == RecordType::NS {
+                vec![Step::Close]
+            } else {
+                vec![Step::Send(asked.address(1))]
+            }
+        });
+        eventually("a question gets through", || fixture.short("example.org.") == "1");
+        for _ in 0..20 {
+            assert_eq!(fixture.short("example.org."), "1", "{options}");
+        }
+    }
+}
+
+#[test]
+fn upstreams_that_are_back_are_found_without_any_question() {
+    let upstream = ScriptedUpstream::silent();
+    let fixture = Fixture::with_options("read_timeout 50ms\nmax_fails 1", &upstream);
+    let asked = query("example.org.", RecordType::A);
+    eventually("the upstream is down", || fixture.failure(&asked) == "no healthy proxies");
+    upstream.becomes(|asked| vec![Step::Send(asked.address(1))]);
+    let before = upstream.asked().len();
+    // A probe may have been lost just before: 1 s for it, 0.5 s until the next one.
+    eventually("a probe is answered", || upstream.asked().len() > before);
+    eventually("the upstream is in use", || fixture.short("example.org.") == "1");
 }
 
 #[test]

@@ -26,6 +26,8 @@ fn all_options_are_accepted() {
             failfast_all_unhealthy_upstreams
             resolver 10.0.0.9 [2001:db8::9]:5353
             source_address 127.0.0.1
+            hedge_after 100ms
+            randomize_case
         }",
     );
     assert!(configured.is_ok(), "{}", configured.err().unwrap_or_default());
@@ -190,6 +192,14 @@ fn bad_words_are_refused_with_what_is_allowed() {
             "Corefile:3:10: resolver must be an IP address or IP:port: \"dns.example.org\"",
         ),
         ("forward . 10.0.0.1 {\nsource_address eth0\n}", "Corefile:3:16: invalid IP address: eth0"),
+        (
+            "forward . 10.0.0.1 {\nhedge_after\n}",
+            "Corefile:3:1: Wrong argument count or unexpected line ending after 'hedge_after' (add a duration)",
+        ),
+        (
+            "forward . 10.0.0.1 {\nrandomize_case on\n}",
+            "Corefile:3:16: Wrong argument count or unexpected line ending after 'on' (nothing may follow 'randomize_case' here)",
+        ),
         (
             "forward . 10.0.0.1 {\ntls\n}",
             "Corefile:3:1: 'tls' is an option of CoreDNS's forward that Periplus does not have yet",

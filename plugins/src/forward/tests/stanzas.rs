@@ -73,6 +73,18 @@ fn next_hands_the_question_on_to_the_next_stanza() {
 }
 
 #[test]
+fn next_goes_before_the_failover_that_nobody_asked_for() {
+    let failing = ScriptedUpstream::failing(Rcode::SERVFAIL);
+    let (two, three) = (ScriptedUpstream::answering(2), ScriptedUpstream::answering(3));
+    let all = [failing.address, two.address, three.address];
+    for (options, expected) in [("next SERVFAIL", "3"), ("next NXDOMAIN", "2")] {
+        let text =
+            format!("forward . {{1}} {{2}} {{\npolicy sequential\n{options}\n}}\nforward . {{3}}");
+        assert_eq!(Fixture::new(&text, &all).short("example.org."), expected, "{options}");
+    }
+}
+
+#[test]
 fn the_last_stanza_keeps_its_answer() {
     let denying = ScriptedUpstream::failing(Rcode::NXDOMAIN);
     let text = "forward . {1} {\nnext NXDOMAIN\nnext_on_nodata\n}";

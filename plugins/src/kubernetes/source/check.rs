@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use http::header::{HeaderValue, USER_AGENT};
 use kube::Config;
@@ -18,7 +17,6 @@ use super::{Origin, Settings, Tls};
 const AGENT: &str = concat!("Periplus/", env!("CARGO_PKG_VERSION"));
 /// Where the kubelet puts the service account's files.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why settings cannot work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,17 +108,8 @@ pub fn check(settings: &Settings) -> Result<(), SettingsError> {
     tls.and(token).map_err(|cause| wrong(&settings.origin, cause))
 }
 
-/// A client, and the host and port that it talks to. Needs the runtime; reads files, and may run the program that a kubeconfig names.
-pub(super) fn client(origin: &Origin) -> Result<(kube::Client, String), SettingsError> {
-    let config = client_config(origin)?;
-    let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
-    let client =
-        kube::Client::try_from(config).map_err(|error| wrong(origin, tls_cause(&error)))?;
-    Ok((client, host))
-}
-
 /// What the client needs to reach the API server.
-fn client_config(origin: &Origin) -> Result<Config, SettingsError> {
+pub(super) fn client_config(origin: &Origin) -> Result<Config, SettingsError> {
     let mut config = match origin {
         Origin::InCluster => {
             let variable = |name: &str| {
@@ -143,14 +132,11 @@ fn client_config(origin: &Origin) -> Result<Config, SettingsError> {
         ));
     }
     config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    // When to try again is decided by whoever asks.
-    config.default_retry = false;
     Ok(config)
 }
 
 /// rustls takes version 3 only, where Go's TLS takes version 1 too; its own words do not say that.
-fn tls_cause(error: &kube::Error) -> String {
+pub(super) fn tls_cause(error: &kube::Error) -> String {
     let text = with_causes(error);
     if text.contains("invalid private key") && text.contains("UnsupportedCertVersion") {
         return "the client certificate is of X.509 version 1, want version 3".to_owned();
@@ -158,7 +144,7 @@ fn tls_cause(error: &kube::Error) -> String {
     text
 }
 
-fn wrong(origin: &Origin, cause: String) -> SettingsError {
+pub(super) fn wrong(origin: &Origin, cause: String) -> SettingsError {
     match origin {
         Origin::InCluster => SettingsError::NotInCluster { cause },
         Origin::Kubeconfig { path, .. } => SettingsError::Kubeconfig { path: path.clone(), cause },

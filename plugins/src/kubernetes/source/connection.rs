@@ -10,7 +10,7 @@ use periplus_core::metrics::Registry;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::check::client;
+use super::client::client;
 use super::failure::{Failure, with_causes};
 use super::limit::Limiter;
 use super::metrics::RequestMetrics;
@@ -26,7 +26,15 @@ pub(super) struct Connection {
     limiter: Limiter,
     registry: Arc<Registry>,
     answer: Duration,
-    live: Mutex<Option<Live>>,
+    client_pause: Duration,
+    slot: Mutex<Slot>,
+}
+
+/// The client, or why there is none.
+#[derive(Default)]
+struct Slot {
+    live: Option<Live>,
+    failed: Option<(Instant, Failure)>,
 }
 
 /// A client with the credentials and certificates that were read when it was made.
@@ -35,6 +43,8 @@ struct Live {
     client: kube::Client,
     metrics: Arc<RequestMetrics>,
     made: Instant,
+    /// What was read when it was made may be out of date.
+    suspected: bool,
 }
 
 impl Connection {
@@ -48,14 +58,16 @@ impl Connection {
             limiter: Limiter::new(settings.qps, settings.burst, settings.max_inflight),
             registry: Arc::clone(registry),
             answer: timing.answer,
-            live: Mutex::new(None),
+            client_pause: timing.client_pause,
+            slot: Mutex::default(),
         }
     }
 
     /// Asks for a path and returns the answer, whose body is still to come.
     ///
-    /// `kube` reads a token file once a minute, and the service account's certificate authority too. After a failure that may come from
-    /// them, or from anything else that was read when the client was made, the next request makes a new client.
+    /// `kube` reads a token file once a minute, and the service account's certificate authority too; other certificates and the kubeconfig
+    /// never again. After a failure that may come from anything that was read when the client was made, the next request makes a new one,
+    /// but not more often than a program that gives credentials may be run.
     pub(super) async fn get(&self, path: &str) -> Result<Response<Body>, Failure> {
         let live = self.live().await?;
         let waiting = Instant::now();
@@ -72,15 +84,15 @@ impl Connection {
             Err(failure) => Err(failure),
         };
         if result.as_ref().is_err_and(Failure::wants_new_client) {
-            self.renew(live.made).await;
+            self.suspect(live.made).await;
         }
         result
     }
 
-    /// The connection of a watch is dead: others of this client may be too.
+    /// The connection of a watch is dead: others of this client may be too. It is forgotten as soon as another can be made.
     pub(super) async fn distrust(&self) {
-        if let Some(live) = self.live.lock().await.take() {
-            drop(live);
+        if let Some(live) = self.slot.lock().await.live.as_mut() {
+            live.suspected = true;
         }
     }
 
@@ -99,25 +111,47 @@ impl Connection {
         }
     }
 
+    /// The client, or a new one if it is suspected. When none can be made, what was read before may still be good: files can be away for a
+    /// moment, and some are taken away once they were read.
     async fn live(&self) -> Result<Live, Failure> {
-        let mut live = self.live.lock().await;
-        if let Some(live) = live.as_ref() {
-            return Ok(live.clone());
+        let mut slot = self.slot.lock().await;
+        let young = |time: Instant| time.elapsed() < self.client_pause;
+        match (&slot.live, &slot.failed) {
+            (Some(live), _) if !live.suspected || young(live.made) => return Ok(live.clone()),
+            (Some(live), Some((time, _))) if young(*time) => return Ok(live.clone()),
+            (None, Some((time, failure))) if young(*time) => return Err(failure.clone()),
+            _ => {}
         }
         let origin = self.origin.clone();
-        let made = tokio::task::spawn_blocking(move || client(&origin)).await;
-        let failure = |error: &dyn std::fmt::Display| Failure::Configuration(error.to_string());
-        let (client, host) =
-            made.map_err(|error| failure(&error))?.map_err(|error| failure(&error))?;
-        let metrics = Arc::new(RequestMetrics::new(Arc::clone(&self.registry), &host));
-        Ok(live.insert(Live { client, metrics, made: Instant::now() }).clone())
+        let made = match tokio::task::spawn_blocking(move || client(&origin)).await {
+            Ok(made) => made.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match made {
+            Ok((client, host)) => {
+                slot.failed = None;
+                let metrics = Arc::new(RequestMetrics::new(Arc::clone(&self.registry), &host));
+                let live = Live { client, metrics, made: Instant::now(), suspected: false };
+                Ok(slot.live.insert(live).clone())
+            }
+            Err(text) => {
+                let failure = Failure::Configuration(text);
+                let is_known = slot.failed.as_ref().is_some_and(|(_, known)| *known == failure);
+                slot.failed = Some((Instant::now(), failure.clone()));
+                let Some(live) = slot.live.clone() else { return Err(failure) };
+                if !is_known {
+                    tracing::warn!("plugin/kubernetes: {failure}; using what was read before");
+                }
+                Ok(live)
+            }
+        }
     }
 
-    /// Forgets the client, unless another request has done so already.
-    async fn renew(&self, made: Instant) {
-        let mut live = self.live.lock().await;
-        if live.as_ref().is_some_and(|live| live.made == made) {
-            *live = None;
+    /// The next request makes a new client, as soon as this one is not new itself, and unless another request has done so already.
+    async fn suspect(&self, made: Instant) {
+        let mut slot = self.slot.lock().await;
+        if let Some(live) = slot.live.as_mut().filter(|live| live.made == made) {
+            live.suspected = true;
         }
     }
 }
@@ -133,6 +167,9 @@ async fn complaint(answer: Response<Body>) -> Failure {
     if status == http::StatusCode::GONE {
         return Failure::Expired;
     }
+    // In seconds, as the API server writes it; a date is not worth its parser.
+    let after = answer.headers().get(http::header::RETRY_AFTER);
+    let after = after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let body = timeout(
         COMPLAINT_TIME,
         http_body_util::Limited::new(answer.into_body(), MAX_COMPLAINT).collect(),
@@ -142,5 +179,9 @@ async fn complaint(answer: Response<Body>) -> Failure {
     let message =
         serde_json::from_slice(&body).map(|status: Status| status.message).unwrap_or_default();
     let separator = if message.is_empty() { "" } else { ": " };
-    Failure::Status(status.as_u16(), format!("{status}{separator}{message}"))
+    Failure::Status {
+        code: status.as_u16(),
+        text: format!("{status}{separator}{message}"),
+        after: after.map(Duration::from_secs),
+    }
 }

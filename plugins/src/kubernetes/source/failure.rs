@@ -12,8 +12,15 @@ pub(super) enum Failure {
     Configuration(String),
     /// No connection, or none that TLS accepts, or it broke before an answer.
     Connect(String),
-    /// The server answered with a status other than 2xx. The text is `403 Forbidden: ...`.
-    Status(u16, String),
+    /// The server answered with a status other than 2xx.
+    Status {
+        /// The HTTP status.
+        code: u16,
+        /// It and what the server says: `403 Forbidden: ...`.
+        text: String,
+        /// How long the server asks us to wait (`Retry-After`).
+        after: Option<Duration>,
+    },
     /// The version asked for is too old (410 Gone): the list has to be read again.
     Expired,
     /// Nothing came for this long.
@@ -37,11 +44,11 @@ impl Failure {
         match self {
             Failure::Configuration(_) => "configuration",
             Failure::Connect(_) => "connect",
-            Failure::Status(401, _) => "unauthorized",
-            Failure::Status(403, _) => "forbidden",
-            Failure::Status(429, _) => "too_many_requests",
-            Failure::Status(500.., _) => "server_error",
-            Failure::Status(..) => "refused",
+            Failure::Status { code: 401, .. } => "unauthorized",
+            Failure::Status { code: 403, .. } => "forbidden",
+            Failure::Status { code: 429, .. } => "too_many_requests",
+            Failure::Status { code: 500.., .. } => "server_error",
+            Failure::Status { .. } => "refused",
             Failure::Expired => "expired",
             Failure::Stalled(_) => "stalled",
             Failure::Cut(_) => "cut",
@@ -72,9 +79,22 @@ impl Failure {
             self,
             Failure::Configuration(_)
                 | Failure::Connect(_)
-                | Failure::Status(401, _)
+                | Failure::Status { code: 401, .. }
                 | Failure::Stalled(_)
         )
+    }
+
+    /// Whether the server works, but needs to be asked for something else.
+    pub(super) fn is_a_turn(&self) -> bool {
+        matches!(self, Failure::Expired | Failure::WentBack { .. })
+    }
+
+    /// How long the server asks us to wait.
+    pub(super) fn asked_to_wait(&self) -> Option<Duration> {
+        match self {
+            Failure::Status { after, .. } => *after,
+            _ => None,
+        }
     }
 
     /// Whether it belongs to the ordinary life of a watch, so that nobody needs to be told as long as the next try works.
@@ -88,7 +108,7 @@ impl fmt::Display for Failure {
         match self {
             Failure::Configuration(text) => f.write_str(text),
             Failure::Connect(text) => write!(f, "request failed: {text}"),
-            Failure::Status(_, text) => f.write_str(text),
+            Failure::Status { text, .. } => f.write_str(text),
             Failure::Expired => f.write_str("410 Gone: the version asked for is too old"),
             Failure::Stalled(time) => {
                 write!(f, "nothing from the API server for {} s", time.as_secs_f32())

@@ -98,8 +98,16 @@ impl<S: Sink> Feed<S> {
         if failure.is_routine() {
             return;
         }
-        if self.state().is_some_and(|state| state.fails(failure.to_string())) {
-            tracing::warn!("plugin/kubernetes: {}: {failure}; retrying", name(self.resource));
+        let Some(state) = self.state().filter(|state| state.fails(failure.to_string())) else {
+            return;
+        };
+        let name = name(self.resource);
+        match state.age().filter(|_| state.synced()) {
+            Some(age) => tracing::warn!(
+                "plugin/kubernetes: {name}: {failure}; retrying, and answering from data of {}s ago",
+                age.as_secs()
+            ),
+            None => tracing::warn!("plugin/kubernetes: {name}: {failure}; retrying"),
         }
     }
 

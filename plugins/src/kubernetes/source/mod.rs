@@ -20,6 +20,7 @@
 
 mod backoff;
 mod check;
+mod client;
 mod connection;
 mod decode;
 mod event;
@@ -41,12 +42,12 @@ mod testing;
 mod tests;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use periplus_core::metrics::Registry;
-use periplus_core::setup::Instance;
-use tokio_util::sync::CancellationToken;
+use periplus_core::setup::TaskFuture;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use check::{SettingsError, check};
 pub use state::{ResourceState, SourceState};
@@ -173,6 +174,8 @@ pub(crate) struct Timing {
     pub(crate) backoff: Duration,
     /// The longest wait after failures.
     pub(crate) backoff_most: Duration,
+    /// Between two clients: making one reads files, and may run a program.
+    pub(crate) client_pause: Duration,
     /// Between two looks at the files of a snapshot.
     pub(crate) poll: Duration,
 }
@@ -182,12 +185,13 @@ impl Default for Timing {
         Timing {
             answer: Duration::from_secs(30),
             list_silence: Duration::from_secs(20),
-            watch: Duration::from_secs(40),
+            watch: Duration::from_secs(30),
             trial: Duration::from_secs(5),
             suspicion_pause: Duration::from_secs(300),
             watch_grace: Duration::from_secs(5),
             backoff: Duration::from_millis(200),
             backoff_most: Duration::from_secs(15),
+            client_pause: Duration::from_secs(5),
             poll: Duration::from_secs(1),
         }
     }
@@ -200,21 +204,41 @@ impl Timing {
     }
 }
 
-/// Registers the tasks that read the objects. They start with the instance and end with it.
-pub fn spawn<S: Sink>(
-    settings: Settings,
-    sink: Arc<S>,
-    instance: &mut Instance,
-) -> Arc<SourceState> {
-    let timing = Timing::default();
-    let state = Arc::new(SourceState::new(
-        origin_label(&settings.origin),
-        &settings.resources(),
-        timing.stale_after(),
-    ));
-    let (registry, shared) = (Arc::clone(&instance.metrics), Arc::clone(&state));
-    instance.spawn("kubernetes", move |stop| run(settings, timing, sink, shared, registry, stop));
-    state
+/// The tasks that read the objects, from when they are started until the value is dropped.
+pub struct Source {
+    state: Arc<SourceState>,
+    tasks: Mutex<Option<TaskFuture>>,
+    /// Stops the tasks when the value is dropped.
+    _stop: DropGuard,
+}
+
+impl Source {
+    /// Not started yet.
+    pub fn new<S: Sink>(settings: Settings, sink: Arc<S>, registry: &Arc<Registry>) -> Source {
+        let timing = Timing::default();
+        let state = Arc::new(SourceState::new(
+            origin_label(&settings.origin),
+            &settings.resources(),
+            timing.stale_after(),
+        ));
+        let stop = CancellationToken::new();
+        let (shared, registry) = (Arc::clone(&state), Arc::clone(registry));
+        let tasks = run(settings, timing, sink, shared, registry, stop.clone());
+        Source { state, tasks: Mutex::new(Some(Box::pin(tasks))), _stop: stop.drop_guard() }
+    }
+
+    /// How it is doing.
+    pub fn state(&self) -> &Arc<SourceState> {
+        &self.state
+    }
+
+    /// Starts the tasks, if that was not done before. Needs a runtime.
+    pub fn start(&self) {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(tasks) = tasks {
+            tokio::spawn(tasks);
+        }
+    }
 }
 
 /// Reads objects until it is stopped.

@@ -124,6 +124,7 @@ impl<S: Sink> Reflector<S> {
         let mut backoff = Backoff::new(self.timing.backoff, self.timing.backoff_most);
         let mut step = Step::List(From::Any);
         loop {
+            let asked_at_least = matches!(step, Step::List(From::AtLeast));
             let (next, failure) = match step {
                 Step::List(from) => match self.list(&from).await {
                     Ok(()) => (Step::Watch(Length::Usual), None),
@@ -139,7 +140,9 @@ impl<S: Sink> Reflector<S> {
             if let Some(failure) = failure {
                 self.feed.fails(&failure);
                 // Asking for a list at once is right the first time, and still bounded when it goes on like that.
-                sleep(backoff.next()).await;
+                let turns = failure.is_a_turn()
+                    || asked_at_least && matches!(step, Step::List(From::Latest(_)));
+                sleep(backoff.after(&failure, turns)).await;
             }
         }
     }
@@ -247,7 +250,7 @@ impl<S: Sink> Reflector<S> {
             Ok(()) if started.elapsed() < time.mul_f64(0.9) => {
                 // Against a server that ends its watches at once.
                 if started.elapsed() < time / 2 {
-                    sleep(backoff.next()).await;
+                    sleep(backoff.after_early_end()).await;
                 }
                 (self.suspect(), None)
             }
@@ -256,6 +259,10 @@ impl<S: Sink> Reflector<S> {
             Err(failure @ Failure::Expired) => (Step::List(From::AtLeast), Some(failure)),
             Err(failure @ Failure::WentBack { .. }) => {
                 (Step::List(From::Latest(Pages::Small)), Some(failure))
+            }
+            // It is there, and says so. A list would make it worse.
+            Err(failure @ Failure::Status { code: 429, .. }) => {
+                (Step::Watch(Length::Trial), Some(failure))
             }
             Err(failure) => {
                 if matches!(failure, Failure::Stalled(_)) {
@@ -384,8 +391,12 @@ impl<S: Sink> Reflector<S> {
 
 fn after_failed_list(from: From, failure: &Failure) -> From {
     match (from, failure) {
-        // Too old for the server's watch cache, or too new ("Too large resource version", 504).
-        (From::AtLeast, Failure::Expired | Failure::Status(500.., _)) => From::Latest(Pages::Small),
+        // Too old for the server's watch cache, or too new ("Too large resource version", 504), which some servers wait for without a word.
+        // Other errors of a server that starts or is overloaded are no reason to read from its store.
+        (
+            From::AtLeast,
+            Failure::Expired | Failure::Stalled(_) | Failure::Status { code: 500 | 504, .. },
+        ) => From::Latest(Pages::Small),
         (From::Latest(_), Failure::Expired) => From::Latest(Pages::One),
         (From::Latest(_), _) => From::Latest(Pages::Small),
         (from @ (From::Any | From::AtLeast), _) => from,
@@ -395,8 +406,11 @@ fn after_failed_list(from: From, failure: &Failure) -> From {
 fn after_failed_probe(failure: &Failure) -> Step {
     match failure {
         Failure::WentBack { .. } => Step::List(From::Latest(Pages::Small)),
-        // Out of reach: it may have been restored meanwhile.
-        Failure::Connect(_) | Failure::Stalled(_) => Step::List(From::AtLeast),
+        // Out of reach, or something before it says so: it may have been restored meanwhile.
+        Failure::Connect(_)
+        | Failure::Stalled(_)
+        | Failure::Cut(_)
+        | Failure::Status { code: 500.., .. } => Step::List(From::AtLeast),
         _ => Step::Probe(Length::Trial),
     }
 }
@@ -492,7 +506,7 @@ impl Status {
     fn failure(self) -> Failure {
         match self.code {
             410 => Failure::Expired,
-            code => Failure::Status(code, format!("{code} {}", self.message)),
+            code => Failure::Status { code, text: format!("{code} {}", self.message), after: None },
         }
     }
 }

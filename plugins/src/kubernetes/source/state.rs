@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::metrics::name;
 use crate::kubernetes::objects::Resource;
@@ -70,8 +72,22 @@ pub struct ResourceState {
     current: AtomicU64,
     /// Without a sign for this long, the data may be old.
     stale_after: Duration,
-    failure: Mutex<Option<(String, Instant)>>,
+    outage: Mutex<Option<Outage>>,
 }
+
+/// What fails at the moment.
+struct Outage {
+    text: String,
+    since: Instant,
+    /// What the log was told of it, and when last.
+    said: Vec<String>,
+    last_said: Instant,
+}
+
+/// Causes that come in turns fill no log.
+const SAID_MOST: usize = 8;
+/// An outage that goes on is said again after this time.
+const REMINDER: Duration = Duration::from_secs(600);
 
 impl ResourceState {
     fn new(resource: Resource, stale_after: Duration) -> ResourceState {
@@ -81,7 +97,7 @@ impl ResourceState {
             synced: AtomicBool::new(false),
             current: AtomicU64::new(0),
             stale_after,
-            failure: Mutex::new(None),
+            outage: Mutex::new(None),
         }
     }
 
@@ -103,15 +119,18 @@ impl ResourceState {
 
     /// What fails at the moment, and for how long it has.
     pub fn failure(&self) -> Option<(String, Duration)> {
-        self.lock().as_ref().map(|(text, since)| (text.clone(), since.elapsed()))
+        self.lock().as_ref().map(|outage| (outage.text.clone(), outage.since.elapsed()))
     }
 
     fn remark(&self) -> Option<String> {
         let name = name(self.resource);
         let missing = if self.synced() { "" } else { "not synced: " };
         match (self.failure(), self.age()) {
-            (Some((text, time)), _) => {
-                Some(format!("{name}: {missing}{text} (since {}s)", time.as_secs()))
+            (Some((text, time)), age) => {
+                let age = age.filter(|_| self.synced());
+                let age =
+                    age.map_or_else(String::new, |age| format!(", data of {}s ago", age.as_secs()));
+                Some(format!("{name}: {missing}{text} (since {}s{age})", time.as_secs()))
             }
             (None, Some(age)) if age > self.stale_after => {
                 Some(format!("{name}: {missing}no event or bookmark for {}s", age.as_secs()))
@@ -131,21 +150,34 @@ impl ResourceState {
         self.current.store(time + 1, Relaxed);
     }
 
-    /// Notes a failure. Returns whether it is another one than before, which is worth a line in the log.
+    /// Notes a failure. Returns whether it is worth a line in the log: it is another one than before, or the last line is long ago.
     pub(super) fn fails(&self, text: String) -> bool {
-        let mut failure = self.lock();
-        let since = failure.as_ref().map(|(_, since)| *since);
-        let new = failure.as_ref().is_none_or(|(old, _)| *old != text);
-        *failure = Some((text, since.unwrap_or_else(Instant::now)));
-        new
+        let mut outage = self.lock();
+        let now = Instant::now();
+        let outage = outage.get_or_insert_with(|| Outage {
+            text: String::new(),
+            since: now,
+            said: Vec::new(),
+            last_said: now,
+        });
+        let new = outage.said.len() < SAID_MOST && !outage.said.contains(&text);
+        let say = new || now - outage.last_said >= REMINDER;
+        if new {
+            outage.said.push(text.clone());
+        }
+        if say {
+            outage.last_said = now;
+        }
+        outage.text = text;
+        say
     }
 
     /// All is well. Returns for how long it was not.
     pub(super) fn works(&self) -> Option<Duration> {
-        self.lock().take().map(|(_, since)| since.elapsed())
+        self.lock().take().map(|outage| outage.since.elapsed())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(String, Instant)>> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Outage>> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -21,7 +21,7 @@ fn good_directives_are_accepted() {
             configure(".", &format!("kubernetes cluster.local in-addr.arpa {{\n{body}\n}}"));
         let configured = configured.unwrap_or_else(|error| panic!("{body}: {error}"));
         assert_eq!(configured.plugin.expect("a link of the chain").name(), "kubernetes");
-        assert_eq!(configured.instance.tasks.len(), 1);
+        assert_eq!(configured.instance.preparations.len(), 1);
         let checks = configured.instance.readiness.checks();
         assert_eq!(checks.len(), 1);
         let (name, check) = &checks[0];

@@ -45,6 +45,21 @@ pub(crate) enum Fault {
     Garbage,
 }
 
+/// How the whole server can be away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outage {
+    /// Nobody listens.
+    Refused,
+    /// Connections are reset as soon as they are made.
+    Reset,
+    /// Connections are accepted, or stay as they are, and nothing comes.
+    Silent,
+    /// All requests get an error with this HTTP status.
+    Status(u16),
+    /// All requests get 429 Too Many Requests, with so many seconds in `Retry-After`.
+    Busy(u64),
+}
+
 /// Which requests a fault is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
@@ -85,6 +100,12 @@ struct State {
     generation: u64,
     /// Running watches get nothing any more.
     black_hole: bool,
+    /// How many watches there were, and which of them get nothing any more, whatever others get: those before this number.
+    watches: u64,
+    frozen: u64,
+    outage: Option<Outage>,
+    /// How long a list of a version that is still to come is held; `None`: for ever.
+    patience: Option<Duration>,
     token: Option<String>,
     bookmarks: Option<Duration>,
     /// Lists from the store have at most this many objects on a page, whatever the client asks.
@@ -126,7 +147,8 @@ impl TestApiServer {
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared { state: Mutex::default(), wake: watch::Sender::new(()) });
         shared.lock().stored.version = 1000;
-        let task = tokio::spawn(serve::serve(listener, Arc::clone(&shared)));
+        shared.lock().patience = Some(Duration::ZERO);
+        let task = tokio::spawn(serve::serve(listener, address, Arc::clone(&shared)));
         TestApiServer { address, shared, task }
     }
 
@@ -174,6 +196,27 @@ impl TestApiServer {
     /// Watches get nothing any more, not even their end; or do so again.
     pub(crate) fn set_black_hole(&self, on: bool) {
         self.change(|state| state.black_hole = on);
+    }
+
+    /// The watches that run now get nothing any more; others do, and so do lists.
+    pub(crate) fn freeze_watches(&self) {
+        self.change(|state| state.frozen = state.watches);
+    }
+
+    /// The server goes away, or comes back. Running watches are cut off, but for a silent one's.
+    pub(crate) fn set_outage(&self, outage: Option<Outage>) {
+        self.change(|state| {
+            state.outage = outage;
+            state.black_hole = outage == Some(Outage::Silent);
+            if !state.black_hole {
+                state.generation += 1;
+            }
+        });
+    }
+
+    /// A list of a version that is still to come is refused (504) after this time, as on the real server; or never, as behind some proxies.
+    pub(crate) fn set_patience(&self, patience: Option<Duration>) {
+        self.change(|state| state.patience = patience);
     }
 
     /// Forgets all events: watches from before now are 410 Gone.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,21 +15,48 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Fault, Shared, Verb};
+use super::{Fault, Outage, Shared, Verb};
 
 /// Why a body breaks off.
 type Broken = std::io::Error;
 type Answer = Response<BoxBody<Bytes, Broken>>;
 
 /// Serves until it is dropped.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+pub(super) async fn serve(listener: TcpListener, address: SocketAddr, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
+    let mut wake = shared.wake.subscribe();
+    let mut listener = Some(listener);
+    loop {
+        let outage = shared.lock().outage;
+        if matches!(outage, Some(Outage::Refused | Outage::Reset)) {
+            connections.abort_all();
+        }
+        if outage == Some(Outage::Refused) {
+            drop(listener.take());
+            // Keeps the port, without listening.
+            let _port = bound(address);
+            let _ = wake.wait_for(|()| shared.lock().outage != outage).await;
+            continue;
+        }
+        let listener =
+            listener.get_or_insert_with(|| bound(address).listen(1024).expect("the port was kept"));
+        let stream = tokio::select! {
+            Ok((stream, _)) = listener.accept() => stream,
+            _ = wake.changed() => continue,
+            // Those that have ended are forgotten.
+            Some(_) = connections.join_next() => continue,
+            else => return,
+        };
+        if outage == Some(Outage::Reset) {
+            // Closed with something unsaid.
+            let _ = stream.set_zero_linger();
+            continue;
+        }
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
             let service = service_fn(move |request| answer(request, Arc::clone(&shared)));
@@ -38,6 +66,13 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
                 .await;
         });
     }
+}
+
+fn bound(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("there is a socket");
+    socket.set_reuseaddr(true).expect("a socket has this option");
+    socket.bind(address).expect("the port is ours");
+    socket
 }
 
 async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answer, Infallible> {
@@ -54,7 +89,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
             .unwrap_or_default()
             .to_owned()
     };
-    let (fault, allowed) = {
+    let (fault, allowed, outage) = {
         let mut state = shared.lock();
         state.requests.push(url);
         state.agents.push(header("user-agent"));
@@ -62,10 +97,31 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
         (
             state.take_fault(verb, &collection),
             wanted.is_none() || wanted == Some(header("authorization")),
+            state.outage,
         )
     };
+    match outage {
+        Some(Outage::Silent) => std::future::pending().await,
+        Some(Outage::Status(code)) => return Ok(status(code, "away")),
+        Some(Outage::Busy(seconds)) => {
+            let mut answer = status(429, "too many requests, please try again later");
+            answer.headers_mut().insert("retry-after", seconds.into());
+            return Ok(answer);
+        }
+        _ => {}
+    }
     if !allowed {
         return Ok(status(401, "Unauthorized"));
+    }
+    let version = query.get("resourceVersion").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let early = {
+        let state = shared.lock();
+        (verb != Verb::Watch && version > state.stored.version).then_some(state.patience)
+    };
+    match early {
+        Some(Some(patience)) => tokio::time::sleep(patience).await,
+        Some(None) => std::future::pending().await,
+        None => {}
     }
     let normal = |shared: &Arc<Shared>| match verb {
         Verb::List | Verb::Probe => list(shared, &collection, &query),
@@ -159,7 +215,11 @@ async fn follow(
 ) {
     let end = Instant::now() + time;
     let mut wake = shared.wake.subscribe();
-    let generation = shared.lock().generation;
+    let (generation, number) = {
+        let mut state = shared.lock();
+        state.watches += 1;
+        (state.generation, state.watches)
+    };
     let every = shared.lock().bookmarks;
     let mut bookmark = every.map(|every| Instant::now() + every);
     loop {
@@ -170,10 +230,11 @@ async fn follow(
                 .filter(|event| event.collection == collection)
                 .filter_map(|event| seen_through(event.kind, &event.object, &query))
                 .collect();
-            if !state.black_hole {
+            let black_hole = state.black_hole || number <= state.frozen;
+            if !black_hole {
                 version = version.max(state.stored.version);
             }
-            (lines, state.generation != generation, state.black_hole)
+            (lines, state.generation != generation, black_hole)
         };
         if cut {
             let _ = sender.send(Err(Broken::other("cut by the test"))).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use crate::kubernetes::source::backoff::Backoff;
+use crate::kubernetes::source::failure::Failure;
 use crate::kubernetes::source::limit::Limiter;
 
 #[tokio::test]
@@ -41,13 +42,34 @@ async fn only_so_many_requests_are_in_flight() {
 fn waits_double_up_to_a_limit_and_begin_again() {
     let milliseconds = Duration::from_millis;
     let mut backoff = Backoff::new(milliseconds(100), milliseconds(500));
+    let failure = Failure::Connect("refused".to_owned());
     for step in [100, 200, 400, 500, 500] {
-        let wait = backoff.next();
+        let wait = backoff.after(&failure, false);
         assert!(
             wait >= milliseconds(step / 2) && wait <= milliseconds(step),
             "{wait:?} in step {step}"
         );
     }
+    // What an outage has taught does not hold up a try at something else; that grows by itself.
+    for step in [100, 200, 400, 500, 500] {
+        assert!(backoff.after(&Failure::Expired, true) <= milliseconds(step), "step {step}");
+    }
     backoff.reset();
-    assert!(backoff.next() <= milliseconds(100));
+    assert!(backoff.after(&failure, false) <= milliseconds(100));
+    assert!(backoff.after(&Failure::Expired, true) <= milliseconds(100));
+}
+
+#[test]
+fn a_wait_is_not_shorter_than_asked_nor_endless() {
+    let seconds = Duration::from_secs;
+    let mut backoff = Backoff::new(seconds(1), seconds(15));
+    let busy = |after| Failure::Status { code: 429, text: String::new(), after };
+    assert!(backoff.after(&busy(None), false) <= seconds(1));
+    let waits: Vec<_> = (0..20).map(|_| backoff.after(&busy(Some(seconds(20))), false)).collect();
+    assert!(waits.iter().all(|wait| (seconds(20)..=seconds(25)).contains(wait)), "{waits:?}");
+    assert!(waits.iter().any(|wait| *wait != waits[0]), "not all at once: {waits:?}");
+    for after in [seconds(3600), Duration::MAX] {
+        let wait = backoff.after(&busy(Some(after)), false);
+        assert!((seconds(24)..=seconds(30)).contains(&wait), "{wait:?}");
+    }
 }

@@ -4,6 +4,8 @@ mod decoding;
 mod faults;
 mod following;
 mod limits;
+mod outages;
+mod rotation;
 mod scanning;
 mod selectors;
 mod settings;
@@ -77,8 +79,11 @@ pub(super) struct Running {
 }
 
 pub(super) fn start(settings: Settings) -> Running {
+    start_with(settings, fast())
+}
+
+pub(super) fn start_with(settings: Settings, timing: Timing) -> Running {
     let (recorder, registry) = (Arc::new(Recorder::default()), Arc::new(Registry::new(1)));
-    let timing = fast();
     let (origin, resources) = (origin_label(&settings.origin), settings.resources());
     let state = Arc::new(SourceState::new(origin, &resources, timing.stale_after()));
     let stop = CancellationToken::new();
@@ -99,6 +104,7 @@ pub(super) fn fast() -> Timing {
         watch_grace: Duration::from_millis(500),
         backoff: Duration::from_millis(10),
         backoff_most: Duration::from_millis(100),
+        client_pause: Duration::from_millis(50),
         poll: Duration::from_millis(20),
     }
 }

@@ -1,0 +1,195 @@
+//! Upstreams that take long or say nothing: who else is asked, and when.
+
+use std::time::{Duration, Instant};
+
+use periplus_core::codes::RecordType;
+use periplus_core::plugin::Outcome;
+
+use super::super::testing::{ScriptedUpstream, Step};
+use super::{Fixture, over_tcp, short};
+use crate::testing::{RUNTIME, answer_lines, eventually, query};
+
+const HEDGED: &str = "periplus_forward_hedged_requests_total";
+
+fn after(time: u64, last: u8) -> ScriptedUpstream {
+    ScriptedUpstream::new(move |asked| {
+        vec![Step::Wait(Duration::from_millis(time)), Step::Send(asked.address(last))]
+    })
+}
+
+fn fixture(options: &str, upstreams: &[ScriptedUpstream]) -> Fixture {
+    let all: Vec<_> = upstreams.iter().map(|upstream| upstream.address).collect();
+    let names: String = (1..=all.len()).map(|index| format!("{{{index}}} ")).collect();
+    Fixture::new(&format!("forward . {names}{{\n{options}\n}}"), &all)
+}
+
+#[test]
+fn one_of_three_that_says_nothing_is_noticed_by_nobody() {
+    for transport in ["udp", "tcp"] {
+        let upstreams = [
+            ScriptedUpstream::silent(),
+            ScriptedUpstream::answering(2),
+            ScriptedUpstream::answering(3),
+        ];
+        let fixture = fixture("", &upstreams);
+        for number in 0..60 {
+            let mut asked = query(&format!("n{number}.example."), RecordType::A);
+            if transport == "tcp" {
+                asked = over_tcp(asked);
+            }
+            let begun = Instant::now();
+            let answer = short(&answer_lines(&fixture.server, &asked));
+            assert!(["2", "3"].contains(&answer.as_str()), "{transport}: {answer}");
+            // Far less than `read_timeout`, far more than `hedge_after`.
+            assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        }
+        let questions = upstreams[0].asked();
+        let questions = questions.iter().filter(|asked| asked.query.qtype == RecordType::A);
+        let questions = questions.count() as f64;
+        assert_eq!(fixture.metric(HEDGED), questions);
+        assert!((1.0..=3.0).contains(&questions), "asked last after three: {questions}");
+    }
+}
+
+#[test]
+fn the_first_upstream_may_still_win() {
+    let upstreams = [after(400, 1), after(3000, 2)];
+    let fixture = fixture("policy sequential\nhedge_after 150ms", &upstreams);
+    assert_eq!(fixture.short("example.org."), "1");
+    assert_eq!(upstreams.each_ref().map(|upstream| upstream.count("example.org.")), [1, 1]);
+    assert_eq!(fixture.metric(HEDGED), 1.0);
+    // It is known now to take its time: nobody else is asked the next time.
+    assert_eq!(fixture.short("example.org."), "1");
+    assert_eq!(upstreams.each_ref().map(|upstream| upstream.count("example.org.")), [2, 1]);
+}
+
+#[test]
+fn a_failure_of_the_second_does_not_end_the_wait_for_the_first() {
+    let failing = ScriptedUpstream::failing(periplus_core::codes::Rcode::SERVFAIL);
+    let upstreams = [after(400, 1), failing];
+    let fixture = fixture("policy sequential\nhedge_after 150ms", &upstreams);
+    assert_eq!(fixture.short("example.org."), "1");
+    assert_eq!(upstreams[1].count("example.org."), 1);
+}
+
+#[test]
+fn who_prefers_the_first_upstream_waits_longer_for_it() {
+    // More than the 150 ms of the other policies, so much less than 400 ms that nobody is that late.
+    let upstreams = [after(200, 1), ScriptedUpstream::answering(2)];
+    let fixture = fixture("policy sequential", &upstreams);
+    let answers: Vec<String> = (0..5).map(|_| fixture.short("example.org.")).collect();
+    assert!(answers.iter().filter(|answer| *answer == "1").count() >= 3, "{answers:?}");
+}
+
+#[test]
+fn the_only_one_that_is_not_down_is_not_asked_twice_because_it_is_slow() {
+    let upstreams = [ScriptedUpstream::answering(1), ScriptedUpstream::new(|_| vec![Step::Close])];
+    let fixture = fixture("force_tcp\nhedge_after 150ms\nhealth_check 10ms", &upstreams);
+    eventually("the other one is down", || {
+        fixture.lines("example.org.");
+        fixture.metric("coredns_proxy_healthcheck_failures_total") >= 3.0
+    });
+    upstreams[0].becomes(|asked| {
+        vec![Step::Wait(Duration::from_millis(600)), Step::Send(asked.address(1))]
+    });
+    assert_eq!(fixture.short("slow.example."), "1");
+    assert_eq!(upstreams[0].count("slow.example."), 1);
+}
+
+#[test]
+fn no_more_than_three_are_waited_for_at_the_same_time() {
+    for (options, most) in [("", 3), ("max_connect_attempts 2", 2), ("hedge_after 0s", 1)] {
+        let upstreams: [_; 5] = std::array::from_fn(|_| ScriptedUpstream::silent());
+        let fixture = fixture(&format!("hedge_after 20ms\n{options}"), &upstreams);
+        let _context = RUNTIME.enter();
+        let asked = query("example.org.", RecordType::A);
+        let Outcome::Later(future) = fixture.server.dispatch(&asked) else {
+            panic!("not forwarded")
+        };
+        let given_up = RUNTIME
+            .block_on(async { tokio::time::timeout(Duration::from_millis(900), future).await });
+        assert!(given_up.is_err());
+        let counts = upstreams.each_ref().map(|upstream| upstream.count("example.org."));
+        assert_eq!(counts.iter().sum::<usize>(), most, "{options}");
+        assert!(counts.iter().all(|count| *count <= 1));
+    }
+}
+
+#[test]
+fn a_lost_datagram_is_sent_once_more_after_half_the_time() {
+    let upstream = ScriptedUpstream::silent();
+    // Lost is the first of two.
+    let fixture = Fixture::with_options("read_timeout 4s", &upstream);
+    let lost = std::sync::atomic::AtomicBool::new(false);
+    upstream.becomes(move |asked| match lost.swap(true, std::sync::atomic::Ordering::Relaxed) {
+        false => Vec::new(),
+        true => vec![Step::Send(asked.address(1))],
+    });
+    let begun = Instant::now();
+    assert_eq!(fixture.short("example.org."), "1");
+    let took = begun.elapsed();
+    assert!((2..4).contains(&took.as_secs()), "{took:?}");
+    let asked = upstream.asked();
+    assert_eq!(asked.len(), 2);
+    assert_ne!(asked[0].from, asked[1].from, "another socket");
+    assert_ne!(asked[0].query.id, asked[1].query.id);
+}
+
+#[test]
+fn an_upstream_that_lets_three_questions_pass_is_probed() {
+    let upstreams = [
+        ScriptedUpstream::new(|asked| match asked.query.qtype {
+            RecordType::NS => vec![Step::Send(asked.address(1))],
+            _ => Vec::new(),
+        }),
+        ScriptedUpstream::answering(2),
+    ];
+    let probes = || {
+        let asked = upstreams[0].asked();
+        asked.iter().filter(|asked| asked.query.qtype == RecordType::NS).count()
+    };
+    let fixture = fixture("policy sequential\nhedge_after 20ms", &upstreams);
+    for _ in 0..2 {
+        assert_eq!(fixture.short("example.org."), "2");
+    }
+    assert_eq!(probes(), 0);
+    assert_eq!(fixture.short("example.org."), "2");
+    eventually("it is probed", || probes() == 1);
+}
+
+#[test]
+fn whatever_goes_wrong_the_end_comes_before_the_client_gives_up() {
+    // Over UDP an answer that does not fit, over TCP nothing; or nothing at all.
+    let truncating = || {
+        ScriptedUpstream::new(|asked| match asked.over_tcp() {
+            true => Vec::new(),
+            false => vec![Step::Send(
+                asked.response_with(|reply| reply.set(periplus_core::codes::flags::TC, true)),
+            )],
+        })
+    };
+    let black_hole = ScriptedUpstream::silent;
+    for (options, upstreams) in [
+        ("prefer_udp", [truncating(), truncating(), truncating()]),
+        ("prefer_udp", [black_hole(), truncating(), black_hole()]),
+        ("prefer_udp\nread_timeout 4s", [black_hole(), black_hole(), black_hole()]),
+        ("force_tcp\nread_timeout 30s", [black_hole(), black_hole(), black_hole()]),
+        ("max_connect_attempts 0\nhedge_after 0s", [black_hole(), black_hole(), black_hole()]),
+    ] {
+        let fixture = fixture(options, &upstreams);
+        let asked = query("example.org.", RecordType::A);
+        // With this clock nothing takes time but what waits for a timer.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .expect("a runtime can be started");
+        let (answer, took) = runtime.block_on(async {
+            let begun = tokio::time::Instant::now();
+            let answer = fixture.server.dispatch(&asked).wait().await;
+            (answer, begun.elapsed())
+        });
+        assert_eq!(answer.rcode(), Some(periplus_core::codes::Rcode::SERVFAIL), "{options}");
+        assert!(took < Duration::from_millis(4600), "{took:?}, {options}");
+    }
+}

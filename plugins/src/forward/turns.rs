@@ -1,0 +1,53 @@
+//! Whose turn it is to be asked.
+
+use std::sync::Arc;
+
+use super::policy::Order;
+use super::settings::Settings;
+use super::upstream::Upstream;
+
+/// The upstreams in the order in which one question reaches them, round after round.
+pub(super) struct Turns<'a> {
+    upstreams: &'a [Arc<Upstream>],
+    max_fails: u32,
+    order: Order,
+    at: usize,
+}
+
+impl<'a> Turns<'a> {
+    /// The order for the next question.
+    pub(super) fn new(settings: &Settings, upstreams: &'a [Arc<Upstream>]) -> Turns<'a> {
+        let is_suspect = |index: usize| upstreams[index].health.is_suspect();
+        let order = settings.policy.order(upstreams.len(), is_suspect);
+        Turns { upstreams, max_fails: settings.max_fails, order, at: 0 }
+    }
+
+    /// The next one of this round that is not down.
+    pub(super) fn next(&mut self) -> Option<usize> {
+        while let Some(index) = self.order.get(self.at).copied().map(usize::from) {
+            self.at += 1;
+            if !self.upstreams[index].health.is_down(self.max_fails) {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    /// Whether somebody is left in this round.
+    pub(super) fn has_more(&self) -> bool {
+        let is_up =
+            |index: &u16| !self.upstreams[usize::from(*index)].health.is_down(self.max_fails);
+        self.order[self.at..].iter().any(is_up)
+    }
+
+    /// Begins another round.
+    pub(super) fn start_over(&mut self) {
+        self.at = 0;
+    }
+
+    /// One that is down and may be asked in the place of its next probe.
+    pub(super) fn instead_of_probe(&self) -> Option<usize> {
+        let mut order = self.order.iter().copied().map(usize::from);
+        order.find(|index| self.upstreams[*index].health.take_turn())
+    }
+}
