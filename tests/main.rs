@@ -16,6 +16,7 @@ mod outage;
 mod parity;
 mod readme;
 mod reload;
+mod reload_leaks;
 mod tcp;
 mod tcp_hostile;
 mod together;
