@@ -21,12 +21,16 @@ use periplus_core::setup::{HttpAddress, Page, PageContent};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// A peer must have sent its request by then.
 const REQUEST: Duration = Duration::from_secs(5);
 /// Connections of one listener at once.
 const MAX_CONNECTIONS: usize = 64;
+
+/// What the task of a listener gets to close it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Path to content.
 type Pages = HashMap<&'static str, Arc<dyn Fn() -> PageContent + Send + Sync>>;
@@ -35,12 +39,15 @@ type Pages = HashMap<&'static str, Arc<dyn Fn() -> PageContent + Send + Sync>>;
 #[derive(Default)]
 pub struct Admin {
     open: BTreeMap<HttpAddress, Listener>,
+    /// Those that were told to stop.
+    closing: Vec<JoinHandle<()>>,
 }
 
 struct Listener {
     pages: Arc<ArcSwap<Pages>>,
     local: SocketAddr,
     stop: CancellationToken,
+    task: JoinHandle<()>,
 }
 
 /// Listeners that were opened for a new configuration and wait for it to be accepted.
@@ -51,7 +58,11 @@ pub struct Opened {
 
 impl Admin {
     /// Opens what a new configuration needs and is not open yet. Nothing changes for the pages that are served now.
-    pub fn open(&self, pages: &[Page]) -> Result<Opened, (HttpAddress, io::Error)> {
+    pub async fn open(&mut self, pages: &[Page]) -> Result<Opened, (HttpAddress, io::Error)> {
+        // What was just taken away may be wanted again, and its socket closes when its task ends.
+        for task in self.closing.drain(..) {
+            let _ = tokio::time::timeout(LAST_WORDS, task).await;
+        }
         let mut tables: BTreeMap<HttpAddress, Pages> = BTreeMap::new();
         for page in pages {
             tables
@@ -79,13 +90,12 @@ impl Admin {
     /// Serves the pages of the new configuration and closes listeners that have none left.
     pub fn apply(&mut self, opened: Opened) {
         let Opened { tables, mut fresh } = opened;
-        self.open.retain(|address, listener| {
-            let stays = tables.contains_key(address);
-            if !stays {
-                listener.stop.cancel();
-            }
-            stays
-        });
+        let gone: Vec<_> =
+            self.open.keys().filter(|address| !tables.contains_key(address)).cloned().collect();
+        for listener in gone.iter().filter_map(|address| self.open.remove(address)) {
+            listener.stop.cancel();
+            self.closing.push(listener.task);
+        }
         for (address, pages) in tables {
             if let Some(listener) = self.open.get(&address) {
                 listener.pages.store(Arc::new(pages));
@@ -93,8 +103,8 @@ impl Admin {
                 let local = socket.local_addr().unwrap_or(address.socket_address());
                 let pages = Arc::new(ArcSwap::from_pointee(pages));
                 let stop = CancellationToken::new();
-                tokio::spawn(serve(socket, Arc::clone(&pages), stop.clone()));
-                self.open.insert(address, Listener { pages, local, stop });
+                let task = tokio::spawn(serve(socket, Arc::clone(&pages), stop.clone()));
+                self.open.insert(address, Listener { pages, local, stop, task });
             }
         }
     }
@@ -140,7 +150,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 async fn serve(socket: TcpListener, pages: Arc<ArcSwap<Pages>>, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let place = tokio::select! {
+            Ok(place) = Arc::clone(&places).acquire_owned() => place,
+            () = stop.cancelled() => return,
+        };
         let stream = tokio::select! {
             accepted = socket.accept() => match accepted {
                 Ok((stream, _)) => stream,
@@ -190,4 +203,33 @@ fn respond(request: &Request<Incoming>, pages: &Pages) -> Response<Full<Bytes>> 
         response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_that_was_taken_away_can_come_back_at_once() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|socket| socket.local_addr())
+            .expect("a free port")
+            .port();
+        let page = Page {
+            address: HttpAddress { host: "127.0.0.1".into(), port },
+            path: "/health",
+            content: Arc::new(|| PageContent::text(200, "OK")),
+            required: true,
+        };
+        // With one thread, no task runs unless somebody waits for it.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime can be started").block_on(async {
+            let mut admin = Admin::default();
+            for pages in [std::slice::from_ref(&page), &[], std::slice::from_ref(&page), &[]] {
+                let opened = admin.open(pages).await.unwrap_or_else(|(_, error)| panic!("{error}"));
+                admin.apply(opened);
+                assert_eq!(admin.open.len(), pages.len());
+            }
+        });
+    }
 }

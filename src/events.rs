@@ -1,7 +1,8 @@
 //! Events for the operator: `tracing` in, CoreDNS's log lines out.
 //!
 //! `[INFO] plugin/kubernetes: ...` without a timestamp, as log collectors that were fed by CoreDNS expect. Only events of this project's
-//! own crates are shown; what its libraries say is for their developers.
+//! own crates are shown; what its libraries say is for their developers. Of errors and warnings alike the first few of a minute are shown, and
+//! how many more there were.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -37,15 +38,23 @@ impl Subscriber for Lines {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let level = match *event.metadata().level() {
-            Level::ERROR => "ERROR",
-            Level::WARN => "WARNING",
-            Level::INFO => "INFO",
-            _ => "DEBUG",
+        let limited = match *event.metadata().level() {
+            Level::ERROR => "[ERROR] ",
+            Level::WARN => "[WARNING] ",
+            level => {
+                let head = if level == Level::INFO { "[INFO] " } else { "[DEBUG] " };
+                return self.output.line(|line| {
+                    line.push_str(head);
+                    event.record(&mut Message(line));
+                });
+            }
         };
-        self.output.line(|line| {
-            let _ = write!(line, "[{level}] ");
-            event.record(&mut Message(line));
+        // Strangers can cause some of these with every query: a panic, a rule that leads nowhere, an API server that refuses.
+        let mut text = String::new();
+        event.record(&mut Message(&mut text));
+        self.output.limited(limited, &text, |line| {
+            line.push_str(limited);
+            line.push_str(&text);
         });
     }
 
@@ -99,5 +108,48 @@ impl fmt::Write for Escaped<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn errors_and_warnings_alike_are_bounded_and_other_events_are_not() {
+        let sink = Sink::default();
+        let output = Output::new(sink.clone());
+        tracing::subscriber::with_default(Lines { output: Arc::clone(&output) }, || {
+            for index in 0..100_000 {
+                tracing::error!(target: "periplus", "Recovered from panic: the index is {index}");
+                tracing::warn!(target: "periplus", "too many lookups for n{index}.example.");
+            }
+            for index in 0..20 {
+                tracing::info!(target: "periplus", "event {index}");
+            }
+        });
+        output.close();
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        let count = |level: &str| text.lines().filter(|line| line.starts_with(level)).count();
+        assert_eq!(["[ERROR] ", "[WARNING] ", "[INFO] "].map(count), [9, 9, 20], "{text}");
+        assert!(text.contains(
+            "[ERROR] 99992 more lines like 'Recovered from panic: the index is 0' in the last minute"
+        ));
     }
 }

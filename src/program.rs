@@ -349,6 +349,7 @@ async fn put_in_force(
     let Configuration { servers, zones, mut instance, debug } = configuration;
     let opened = admin
         .open(&instance.pages)
+        .await
         .map_err(|(address, error)| StartError::Admin(address, error))?;
     let stop = CancellationToken::new();
     // Where it fails from here on, what was begun ends.

@@ -29,19 +29,28 @@ struct Process {
 
 impl Process {
     fn start(corefile: &str, flags: &[&str]) -> Process {
+        Process::start_with(periplus(&[]), corefile, flags).expect("the binary runs")
+    }
+
+    /// The same for a command that ends with the binary.
+    fn start_with(
+        mut command: Command,
+        corefile: &str,
+        flags: &[&str],
+    ) -> std::io::Result<Process> {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let port = free_port();
         let path = directory.path().join("Corefile");
         std::fs::write(&path, corefile.replace("PORT", &port.to_string()))
             .expect("the Corefile can be written");
-        let mut child = periplus(&["-conf", &path.to_string_lossy()])
+        let mut child = command
+            .args(["-conf", &path.to_string_lossy()])
             .args(flags)
             .current_dir(directory.path())
             .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
+            .spawn()?;
         let output = BufReader::new(child.stdout.take().expect("the output is piped"));
-        Process { child, output, address: SocketAddr::from(([127, 0, 0, 1], port)), directory }
+        Ok(Process { child, output, address: SocketAddr::from(([127, 0, 0, 1], port)), directory })
     }
 
     /// Reads lines until one contains the text; panics with all of them if the output ends before.
@@ -243,4 +252,39 @@ fn whoever_does_not_read_the_log_costs_no_answer() {
     // Once somebody reads again, the log says what it has lost.
     server.wait_for_line("log lines dropped: standard output is too slow");
     assert!(udp(server.address, &question(1, "example.org.", 1, None)).is_some());
+}
+
+/// The names of a process's threads.
+#[cfg(target_os = "linux")]
+fn threads(id: u32) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{id}/task")).expect("the process runs");
+    let name = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
+    };
+    tasks.filter_map(name).map(|name| name.trim_end().to_owned()).collect()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn there_are_as_many_threads_as_cpus_that_the_process_may_use() {
+    let corefile = ".:PORT {\n    bind 127.0.0.1\n    whoami\n}\n";
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let check = |mut server: Process, expected: usize| {
+        server.wait_for_line("linux/");
+        let names = threads(server.child.id());
+        let count = |start: &str| names.iter().filter(|name| name.starts_with(start)).count();
+        assert_eq!((count("runtime"), count("udp-")), (expected, expected), "{names:?}");
+    };
+    check(Process::start(corefile, &[]), cpus);
+    // A quota is read by the same function of the standard library as the CPUs that are allowed.
+    let status = std::fs::read_to_string("/proc/self/status").expect("this process runs");
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let first: String =
+        allowed.unwrap_or("0").trim().chars().take_while(char::is_ascii_digit).collect();
+    let mut command = Command::new("taskset");
+    command.args(["-c", &first, env!("CARGO_BIN_EXE_periplus")]).stdin(Stdio::null());
+    match Process::start_with(command, corefile, &[]) {
+        Ok(server) => check(server, 1),
+        Err(error) => eprintln!("\n*** SKIPPED: half of a test: taskset: {error} ***\n"),
+    }
 }

@@ -48,13 +48,17 @@ impl Plugin for Trouble {
                 std::thread::sleep(Duration::from_millis(20));
                 Reply::authoritative(query, "trouble").into()
             }
+            "left.test." => {
+                std::thread::sleep(Duration::from_secs(40));
+                Reply::authoritative(query, "trouble").into()
+            }
             _ => next.run(query),
         }
     }
 }
 
 fn start() -> (TestServer, u16) {
-    let mut server = TestServer::try_start_with(&PLUGINS, COREFILE, &[])
+    let mut server = TestServer::try_start_with(&PLUGINS, COREFILE, &[], 1)
         .unwrap_or_else(|error| panic!("{error}"));
     let port = server.program().admin_addresses()[0].1.port();
     (server, port)
@@ -94,6 +98,18 @@ fn a_stuck_worker_fails_the_page_until_it_goes_on() {
     RELEASED.1.notify_all();
     until(port, true);
     assert!(udp(server.address, &question(2, "example.org", 1, None)).is_some());
+}
+
+#[test]
+fn a_stuck_worker_does_not_keep_the_process_from_ending() {
+    let (server, _) = start();
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
+    send(&client, server.address, "left.test");
+    // The worker has it before it hears of the end.
+    std::thread::sleep(Duration::from_millis(500));
+    let begun = Instant::now();
+    drop(server);
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::compress::{QUESTION, pointer};
 use crate::name::NameRef;
 use crate::query::{Edns, HEADER, Query, response_limit};
 use crate::record::{Entry, Owner, RdataNames, Section};
-use crate::reply::{Answer, Failure, Reply};
+use crate::reply::{Answer, ExtendedError, Failure, FailureKind, Reply};
 
 /// Appends the response for an answer; `false` when there is nothing to send.
 ///
@@ -37,6 +37,10 @@ pub fn failure_reply(query: &Query, failure: &Failure) -> Reply {
     let mut reply = Reply::to(query, "");
     reply.rcode = failure.rcode;
     if let Some(error) = failure.cause.as_ref().and_then(|cause| cause.extended.clone()) {
+        reply.set_extended_error(query, error);
+    }
+    if failure.kind == FailureKind::Cached {
+        let error = ExtendedError { code: ExtendedError::CACHED_ERROR, text: String::new() };
         reply.set_extended_error(query, error);
     }
     reply

@@ -282,17 +282,39 @@ pub struct Failure {
     pub source: &'static str,
     /// Why, for the operator; `None` where CoreDNS has no error value either, so that `errors` stays silent.
     pub cause: Option<Box<Cause>>,
+    /// What a plugin that keeps answers may make of it.
+    pub kind: FailureKind,
+}
+
+/// Whether asking again at once could help.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The plugin's own matter: data that is not there yet, a name it does not know, a fault.
+    #[default]
+    Other,
+    /// No server that could know the answer gave a usable one: a resolution failure (RFC 9520 section 2).
+    Resolution,
+    /// Nobody was asked, because too many others wait.
+    Rejected,
+    /// A resolution failure that is remembered: nobody was asked again.
+    Cached,
 }
 
 impl Failure {
     /// SERVFAIL with a cause.
     pub fn servfail(source: &'static str, cause: impl Into<Cause>) -> Failure {
-        Failure { rcode: Rcode::SERVFAIL, source, cause: Some(Box::new(cause.into())) }
+        let cause = Some(Box::new(cause.into()));
+        Failure { rcode: Rcode::SERVFAIL, source, cause, kind: FailureKind::Other }
     }
 
     /// A bare response code.
     pub fn silent(rcode: Rcode, source: &'static str) -> Failure {
-        Failure { rcode, source, cause: None }
+        Failure { rcode, source, cause: None, kind: FailureKind::Other }
+    }
+
+    /// The same as a failure of this kind.
+    pub fn of_kind(self, kind: FailureKind) -> Failure {
+        Failure { kind, ..self }
     }
 
     /// Adds what the client is told beyond the code (RFC 8914).
@@ -340,6 +362,8 @@ impl ExtendedError {
     pub const OTHER: u16 = 0;
     /// "Stale Answer".
     pub const STALE_ANSWER: u16 = 3;
+    /// "Cached Error": the SERVFAIL is remembered, nobody was asked.
+    pub const CACHED_ERROR: u16 = 13;
     /// "Not Ready": the server is not ready to serve this zone yet.
     pub const NOT_READY: u16 = 14;
     /// "Stale NXDOMAIN Answer".

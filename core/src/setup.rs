@@ -9,6 +9,8 @@
 //! admin HTTP listeners, readiness checks, metrics. The program starts all of it after the whole file was
 //! accepted, so that `periplus check` and a failing reload leave no trace.
 
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -21,6 +23,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::corefile::{Diagnostic, Diagnostics, Directive, Key, Scheme, Word, shown};
+use crate::identity::Identities;
 use crate::lasting::Lasting;
 use crate::liveness::Liveness;
 use crate::metrics::Registry;
@@ -155,6 +158,8 @@ pub struct Instance {
     pub lasting: Arc<Lasting>,
     /// What the process says of itself, for `health`.
     pub liveness: Arc<Liveness>,
+    /// Who the clients are, as far as plugins know.
+    pub identities: Arc<Identities>,
     /// Background tasks.
     pub tasks: Vec<Task>,
     /// What has to be there before a reload puts the configuration in force.
@@ -169,6 +174,7 @@ pub struct Instance {
     pub reload: Option<ReloadInterval>,
     /// Directory of the Corefile's process: where relative names outside `root` begin.
     pub directory: PathBuf,
+    common: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
 
 impl Instance {
@@ -180,6 +186,7 @@ impl Instance {
             readiness: Arc::default(),
             lasting: Arc::default(),
             liveness: Arc::default(),
+            identities: Arc::default(),
             tasks: Vec::new(),
             preparations: Vec::new(),
             pages: Vec::new(),
@@ -187,7 +194,18 @@ impl Instance {
             lameduck: Duration::ZERO,
             reload: None,
             directory: directory.to_owned(),
+            common: HashMap::new(),
         }
+    }
+
+    /// What all server blocks with a plugin have in common, if an earlier block has put it there.
+    pub fn common<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        Arc::clone(self.common.get(&TypeId::of::<T>())?).downcast().ok()
+    }
+
+    /// Puts there what later blocks with the plugin will find.
+    pub fn set_common<T: Any + Send + Sync>(&mut self, value: &Arc<T>) {
+        self.common.insert(TypeId::of::<T>(), Arc::clone(value) as Arc<dyn Any + Send + Sync>);
     }
 
     /// Registers a task that runs as long as the instance. `make` is called on the runtime once the configuration was accepted. The task

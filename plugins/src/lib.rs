@@ -22,11 +22,13 @@ pub mod rewrite;
 pub mod root;
 #[cfg(test)]
 mod testing;
+pub mod top;
 pub mod whoami;
 
 use periplus_core::setup::PluginKind;
 
-/// All plugins in the order in which a query passes them, which is also the order of setup (CoreDNS's `plugin.cfg`).
+/// All plugins in the order in which a query passes them, which is also the order of setup (CoreDNS's `plugin.cfg`;
+/// `top` is ours).
 pub const ORDER: &[PluginKind] = &[
     PluginKind { name: "root", setup: root::setup },
     PluginKind { name: "cancel", setup: cancel::setup },
@@ -36,6 +38,7 @@ pub const ORDER: &[PluginKind] = &[
     PluginKind { name: "ready", setup: ready::setup },
     PluginKind { name: "health", setup: health::setup },
     PluginKind { name: "prometheus", setup: prometheus::setup },
+    PluginKind { name: "top", setup: top::setup },
     PluginKind { name: "errors", setup: errors::setup },
     PluginKind { name: "log", setup: log::setup },
     PluginKind { name: "loadbalance", setup: loadbalance::setup },

@@ -29,7 +29,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use periplus_core::interfaces::interface_addresses;
@@ -64,6 +64,8 @@ const TCP_SEND_BUFFER: usize = 64 << 10;
 /// that are closed already.
 #[cfg(target_os = "linux")]
 const TCP_UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+/// Workers that have not ended by then never will: they give up on what waits after 5 s.
+const LAST_LOOK: Duration = Duration::from_secs(8);
 /// Connections that may wait to be accepted.
 const TCP_BACKLOG: i32 = 1024;
 
@@ -228,9 +230,21 @@ impl Listener {
 
     fn close(self) {
         self.stop();
+        let begun = Instant::now();
         for thread in self.threads {
-            // A worker ends when its socket has been empty for one look-up interval and nobody waits.
-            let _ = thread.join();
+            // A worker ends when its socket has been empty for one look-up interval and nobody waits. One that is stuck must not
+            // keep the process from ending.
+            while !thread.is_finished() && begun.elapsed() < LAST_LOOK {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if thread.is_finished() {
+                let _ = thread.join();
+            } else {
+                tracing::error!(
+                    "{} is stuck and is left behind",
+                    thread.thread().name().unwrap_or_default()
+                );
+            }
         }
     }
 }
@@ -310,7 +324,9 @@ impl Sockets {
                 let name = format!("udp-{}-{index}", self.local.port());
                 let (inner, shared) = (Arc::clone(&inner), Arc::clone(shared));
                 let worker = udp::Worker::new(inner, shared, socket, &name);
-                std::thread::Builder::new().name(name).spawn(move || worker.run()).ok()
+                let thread = std::thread::Builder::new().name(name).spawn(move || worker.run());
+                // `/health` says so as well: such a worker shows no sign of life.
+                thread.map_err(|error| tracing::error!("no thread for a UDP socket: {error}")).ok()
             })
             .collect();
         let tcp_stop = CancellationToken::new();

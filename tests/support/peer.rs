@@ -17,7 +17,7 @@ pub struct Peer {
     pub name: String,
     pub address: SocketAddr,
     process: Process,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Peer {
@@ -37,12 +37,24 @@ impl Peer {
         let name =
             binary.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        Peer { name, address, process, _directory: directory }
+        Peer { name, address, process, directory }
+    }
+
+    /// The end of what it said.
+    pub fn last_words(&self) -> String {
+        self.process.last_words()
     }
 
     /// The process's number.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Writes another Corefile over it; `PORT` and `DIR` are filled in as at the start.
+    pub fn write_corefile(&self, text: &str) {
+        let directory = self.directory.path();
+        let text = fill_in(text, self.address.port(), &directory.to_string_lossy());
+        std::fs::write(directory.join("Corefile"), text).expect("the Corefile can be written");
     }
 
     /// Waits until a question that only a synced cluster can answer gets one of these RCODEs.

@@ -35,14 +35,21 @@ impl TestServer {
         corefile: &str,
         files: &[(&str, &str)],
     ) -> Result<TestServer, StartError> {
-        TestServer::try_start_with(periplus_plugins::ORDER, corefile, files)
+        TestServer::try_start_with(periplus_plugins::ORDER, corefile, files, 1)
     }
 
-    /// The same with other plugins.
+    /// Starts a Corefile with several workers for each address.
+    pub(crate) fn with_workers(corefile: &str, workers: usize) -> TestServer {
+        TestServer::try_start_with(periplus_plugins::ORDER, corefile, &[], workers)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Starts with other plugins.
     pub(crate) fn try_start_with(
         plugins: &'static [PluginKind],
         corefile: &str,
         files: &[(&str, &str)],
+        workers: usize,
     ) -> Result<TestServer, StartError> {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         for (name, content) in files {
@@ -52,7 +59,7 @@ impl TestServer {
         let text = fill_in(corefile, port, &directory.path().to_string_lossy());
         let path = directory.path().join("Corefile");
         std::fs::write(&path, text).expect("the Corefile can be written");
-        let program = start_with(plugins, Source::File(path), port)?;
+        let program = start(plugins, Source::File(path), port, workers)?;
         let address = program
             .dns_addresses()
             .first()
@@ -87,18 +94,19 @@ impl Drop for TestServer {
     }
 }
 
-/// Starts any source with one worker.
-fn start_with(
+/// Starts any source.
+fn start(
     plugins: &'static [PluginKind],
     source: Source,
     port: u16,
+    workers: usize,
 ) -> Result<Program, StartError> {
     let output = Output::new(std::io::sink());
     Program::start(Options {
         plugins,
         source,
         default_port: port,
-        workers: Some(1),
+        workers: Some(workers),
         grace: Duration::from_secs(5),
         output: Arc::clone(&output),
     })

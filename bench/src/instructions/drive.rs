@@ -30,29 +30,41 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) enum Path {
     A,
     Mix,
+    /// The mix with `top`, from so many clients and for so many names that hardly any has a counter: the most that it costs.
+    MixTop,
     Ptr,
     Nxdomain,
     CacheHit,
 }
 
 impl Path {
-    pub(super) const ALL: [Path; 5] =
-        [Path::A, Path::Mix, Path::Ptr, Path::Nxdomain, Path::CacheHit];
+    pub(super) const ALL: [Path; 6] =
+        [Path::A, Path::Mix, Path::MixTop, Path::Ptr, Path::Nxdomain, Path::CacheHit];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Path::A => "service-a",
             Path::Mix => "cluster-mix",
+            Path::MixTop => "cluster-mix-top",
             Path::Ptr => "ptr",
             Path::Nxdomain => "nxdomain",
             Path::CacheHit => "cache-hit",
         }
     }
 
+    /// Who asks the question with this number.
+    fn client(self, at: u64) -> SocketAddr {
+        let [.., high, low] = match self {
+            Path::MixTop => (at % 10_000).to_be_bytes(),
+            _ => 1_u64.to_be_bytes(),
+        };
+        SocketAddr::from(([127, 0, high, low], 40_000))
+    }
+
     fn questions(self, cluster: &Cluster) -> Result<Questions> {
         match self {
             Path::A => Scenario::A.questions(cluster),
-            Path::Mix => Scenario::Mix.questions(cluster),
+            Path::Mix | Path::MixTop => Scenario::Mix.questions(cluster),
             Path::Ptr => Scenario::Ptr.questions(cluster),
             Path::CacheHit => Scenario::CacheHit.questions(cluster),
             Path::Nxdomain => match Scenario::Mix.questions(cluster)? {
@@ -84,6 +96,10 @@ pub(crate) fn drive(path: &str, count: u64) -> Result<()> {
         ports,
         false,
     );
+    let text = match path {
+        Path::MixTop => text.replacen("    errors", "    errors\n    top", 1),
+        _ => text,
+    };
 
     // Background tasks run only while something is waited for, so that they do not count.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -104,7 +120,7 @@ pub(crate) fn drive(path: &str, count: u64) -> Result<()> {
     let mut instance = configuration.instance;
     let server = configuration.servers.into_values().next().ok_or("no server block")?;
     runtime.block_on(ready(&mut instance))?;
-    ask(&server, &questions, count, &runtime)
+    ask(&server, &questions, path, count, &runtime)
 }
 
 /// Runs the background tasks until all plugins are ready.
@@ -126,12 +142,12 @@ async fn ready(instance: &mut Instance) -> Result<()> {
 fn ask(
     server: &Arc<Server>,
     questions: &Questions,
+    path: Path,
     count: u64,
     runtime: &tokio::runtime::Runtime,
 ) -> Result<()> {
     let mut query = Query::empty();
     query.transport = Transport::Udp;
-    query.peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
     query.local = SocketAddr::from(([127, 0, 0, 1], 1053));
     let mut compressor = Compressor::new();
     let mut message = Vec::new();
@@ -140,6 +156,7 @@ fn ask(
         message.clear();
         response.clear();
         questions.write(at, at as u16, &mut message);
+        query.peer = path.client(at);
         query.received = Instant::now();
         if let Response::Later(waiting) =
             server.respond(&message, &mut query, &mut compressor, &mut response)

@@ -9,6 +9,12 @@ thread_local! {
     static CELL: Cell<usize> = const { Cell::new(0) };
 }
 
+/// The calling thread's cell; 0 is everybody's.
+#[inline]
+pub(super) fn current_cell() -> usize {
+    CELL.get()
+}
+
 /// Makes the calling thread the only writer of a cell until the guard is dropped. With more workers than cells, the
 /// surplus share cell 0.
 pub fn claim_cell(pool: &Arc<CellPool>) -> CellGuard {

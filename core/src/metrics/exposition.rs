@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::collector::{Collected, CollectedFamily};
 use super::{Registry, Series};
 
 /// The media type of [`Registry::expose`].
@@ -11,14 +12,18 @@ impl Registry {
     /// The media type of [`Registry::expose`].
     pub const CONTENT_TYPE: &'static str = CONTENT_TYPE;
 
-    /// All metrics as text, sorted by name and labels.
+    /// All metrics as text, sorted by name and labels; series of a collector in its own order.
     pub fn expose(&self) -> String {
+        let mut collected = self.collect().0.into_iter().peekable();
         let mut text = String::with_capacity(16 * 1024);
         for (name, family) in self.lock().iter() {
+            while let Some((earlier, family)) = collected.next_if(|(other, _)| other < name) {
+                family.write(earlier, &mut text);
+            }
             if family.series.is_empty() {
                 continue;
             }
-            let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} {}", family.help, family.kind);
+            head(&mut text, name, family.help, family.kind);
             for (labels, series) in &family.series {
                 match series {
                     Series::Counter(counter) => {
@@ -50,8 +55,35 @@ impl Registry {
                 }
             }
         }
+        for (name, family) in collected {
+            family.write(name, &mut text);
+        }
         text
     }
+}
+
+impl Collected {
+    /// All families as text, sorted by name.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        self.0.iter().for_each(|(name, family)| family.write(name, &mut text));
+        text
+    }
+}
+
+impl CollectedFamily {
+    fn write(&self, name: &str, text: &mut String) {
+        if !self.series.is_empty() {
+            head(text, name, self.help, self.kind);
+        }
+        for (labels, value) in &self.series {
+            sample(text, name, "", labels, None, *value);
+        }
+    }
+}
+
+fn head(text: &mut String, name: &str, help: &str, kind: &str) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
 fn sample(

@@ -11,12 +11,19 @@
 //! belongs to the process: asking again for the same name and labels, as a reload does, gives the same cells back.
 
 mod cells;
+mod collector;
 mod exposition;
+#[cfg(test)]
+mod tests;
+mod workers;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use cells::{CellGuard, CellPool, Counter, Gauge, Histogram, claim_cell};
+use collector::Collect;
+pub use collector::{Collected, Collector};
+pub use workers::PerWorker;
 
 /// CoreDNS's buckets for durations, in seconds: 0.00025 x 2^0 .. 2^15.
 pub const DURATION_BUCKETS: [f64; 16] = [
@@ -33,6 +40,7 @@ pub const SIZE_BUCKETS: [f64; 14] =
 pub struct Registry {
     cells: usize,
     families: Mutex<BTreeMap<&'static str, Family>>,
+    collectors: Mutex<BTreeMap<&'static str, Collect>>,
 }
 
 struct Family {
@@ -55,7 +63,7 @@ enum Series {
 impl Registry {
     /// A registry with a cell for each of `workers` worker threads.
     pub fn new(workers: usize) -> Registry {
-        Registry { cells: workers + 1, families: Mutex::default() }
+        Registry { cells: workers + 1, families: Mutex::default(), collectors: Mutex::default() }
     }
 
     /// The counter with this name and these labels.

@@ -21,7 +21,7 @@ use std::task::{Context, Poll, Waker};
 use periplus_core::query::Query;
 use periplus_core::reply::Answer;
 
-use super::store::{OwnedQuestion, Precomputed, Question};
+use super::question::{OwnedQuestion, Precomputed, Question};
 
 /// More flights than this at once, in each of the parts, are not kept track of: each further miss asks for itself.
 const MOST_FLIGHTS: usize = 1024;

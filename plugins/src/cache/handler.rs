@@ -8,13 +8,18 @@ use periplus_core::plugin::{Next, Outcome, Plugin};
 use periplus_core::query::Query;
 use periplus_core::reply::{Answer, Reply};
 use periplus_core::setup::Setup;
+use tokio::sync::Semaphore;
 
-use super::classify::{Verdict, judge, passing_ttl};
+use super::failures::Failures;
+use super::fallback::{MOST_ATTEMPTS, Spare};
 use super::flight::{Flights, Landing, Waiter};
-use super::item::{Item, wants_ad};
+use super::item::Item;
+use super::keep::hide_ad;
 use super::metrics::Metrics;
+use super::question::Question;
 use super::setup::Settings;
-use super::store::{Question, Side, Store, View};
+use super::store::{Side, Store, View};
+use super::sweep::sweep;
 
 /// The plugin.
 pub(super) struct Cache(Arc<Shared>);
@@ -25,6 +30,9 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
+    pub(super) failures: Failures,
+    /// The right to ask in the background after a client has waited long enough.
+    pub(super) attempts: Arc<Semaphore>,
     flights: Arc<Flights>,
 }
 
@@ -35,14 +43,23 @@ pub(super) type Clock = Box<dyn Fn() -> Instant + Send + Sync>;
 const JOINS: u8 = 3;
 
 impl Cache {
-    pub(super) fn new(settings: Settings, setup: &Setup<'_>) -> Cache {
+    pub(super) fn new(settings: Settings, setup: &mut Setup<'_>) -> Cache {
         Cache::with_clock(settings, setup, Box::new(Instant::now))
     }
 
-    pub(super) fn with_clock(settings: Settings, setup: &Setup<'_>, clock: Clock) -> Cache {
-        let metrics = Metrics::new(setup, &settings.zones.joined());
-        let store = Store::new(Side::BOTH.map(|side| settings.bounds(side)));
-        Cache(Arc::new(Shared { settings, store, metrics, clock, flights: Arc::default() }))
+    pub(super) fn with_clock(settings: Settings, setup: &mut Setup<'_>, clock: Clock) -> Cache {
+        let shared = Arc::new(Shared {
+            metrics: Metrics::new(setup, &settings.zones.joined()),
+            store: Store::new(Side::BOTH.map(|side| settings.bounds(side))),
+            failures: Failures::new(settings.servfail),
+            attempts: Arc::new(Semaphore::new(MOST_ATTEMPTS)),
+            flights: Arc::default(),
+            settings,
+            clock,
+        });
+        let swept = Arc::clone(&shared);
+        setup.instance.spawn("cache", move |stop| sweep(swept, stop));
+        Cache(shared)
     }
 
     #[cfg(test)]
@@ -72,11 +89,16 @@ impl Plugin for Cache {
         }
         let now = query.received;
         let question = shared.store.question(query);
+        let mut spare = None;
         let stale = {
             let view = shared.store.view();
             match shared.find(&view, question, now) {
-                None => None,
-                Some((item, side)) => {
+                Found::Nothing => None,
+                Found::Over => {
+                    spare = shared.spare(&view, question, now);
+                    None
+                }
+                Found::Usable(item, side) => {
                     metrics.side(side).hits.add(1);
                     let remaining = u32::try_from(item.remaining(now)).unwrap_or(0);
                     if remaining > 0 {
@@ -90,8 +112,17 @@ impl Plugin for Cache {
         match stale {
             Some(item) => shared.answer_stale(item, query, next, server),
             None => {
+                if let Some(failure) = shared.failures.find(question, now) {
+                    metrics.side(Side::Denial).hits.add(1);
+                    return failure.into();
+                }
                 metrics.misses.add(1);
-                shared.miss(query, question, next, server, JOINS)
+                match spare {
+                    Some(spare) if spare.is_resting(now) => {
+                        shared.spare_reply(&spare, query, server).into()
+                    }
+                    spare => shared.miss(query, question, spare, next, server, JOINS),
+                }
             }
         }
     }
@@ -107,27 +138,26 @@ impl Shared {
 
     /// The item to answer from, in CoreDNS's order: a denial before a success, except that a kept server error does
     /// not hide a good answer; with `prefer_positive` an answer before everything.
-    fn find<'a>(
-        &self,
-        view: &'a View<'_>,
-        question: Question<'_>,
-        now: Instant,
-    ) -> Option<(&'a Arc<Item>, Side)> {
+    fn find<'a>(&self, view: &'a View<'_>, question: Question<'_>, now: Instant) -> Found<'a> {
         let stale = self.settings.stale_window();
         let usable = |item: &Arc<Item>| item.is_usable(now, stale);
         if self.settings.prefer_positive && stale.is_some_and(|window| !window.is_zero()) {
             let good = view.find(question, Side::Success).and_then(Item::good);
             if let Some(item) = good.filter(|item| usable(item)) {
-                return Some((item, Side::Success));
+                return Found::Usable(item, Side::Success);
             }
         }
-        let success = || view.find(question, Side::Success).filter(|item| usable(item));
-        match view.find(question, Side::Denial).filter(|item| usable(item)) {
-            Some(denial) if !denial.is_servfail() => Some((denial, Side::Denial)),
-            Some(denial) => {
-                success().map_or(Some((denial, Side::Denial)), |item| Some((item, Side::Success)))
-            }
-            None => success().map(|item| (item, Side::Success)),
+        let denial = view.find(question, Side::Denial);
+        let usable_denial = denial.filter(|item| usable(item));
+        if let Some(item) = usable_denial.filter(|item| !item.is_servfail()) {
+            return Found::Usable(item, Side::Denial);
+        }
+        let success = view.find(question, Side::Success);
+        match (success.filter(|item| usable(item)), usable_denial) {
+            (Some(item), _) => Found::Usable(item, Side::Success),
+            (None, Some(item)) => Found::Usable(item, Side::Denial),
+            (None, None) if success.is_some() || denial.is_some() => Found::Over,
+            (None, None) => Found::Nothing,
         }
     }
 
@@ -136,6 +166,7 @@ impl Shared {
         self: &Arc<Self>,
         query: &Query,
         question: Question<'_>,
+        spare: Option<Spare>,
         next: Next<'_>,
         server: usize,
         joins: u8,
@@ -148,7 +179,7 @@ impl Shared {
         // An upstream shall say whether its data is authenticated, whoever asks here (RFC 6840 section 5.7).
         match next.authenticated().run(query) {
             Outcome::Now(mut answer) => {
-                self.absorb(query, question, &mut answer, query.received, server);
+                self.settle(query, question, spare.as_ref(), &mut answer, query.received, server);
                 hide_ad(query, &mut answer);
                 Outcome::Now(answer)
             }
@@ -160,19 +191,24 @@ impl Shared {
                     }
                     Err(_) => None,
                 };
-                let shared = Arc::clone(self);
+                let (shared, fallen_back) = (Arc::clone(self), spare.clone());
                 later.then(query, move |query, answer| {
                     let question = match &leader {
                         Some(leader) => leader.question(),
                         None => shared.store.question(query),
                     };
-                    shared.absorb(query, question, answer, (shared.clock)(), server);
-                    if let Some(leader) = leader {
+                    let (spare, now) = (fallen_back.as_ref(), (shared.clock)());
+                    let settled = shared.settle(query, question, spare, answer, now, server);
+                    // An old answer is marked for this client's EDNS; the others make their own from what they find now.
+                    if let Some(leader) = leader.filter(|_| settled == Settled::New) {
                         leader.share(query, answer);
                     }
                     hide_ad(query, answer);
                 });
-                Outcome::Later(later)
+                match spare {
+                    Some(spare) => self.within_timer(spare, later, query, next, server),
+                    None => Outcome::Later(later),
+                }
             }
         }
     }
@@ -192,136 +228,76 @@ impl Shared {
                 return answer;
             }
             // Somebody else who waited may have asked and been answered already.
-            if let Some(reply) = shared.fresh_reply(&query) {
-                return reply.into();
-            }
+            let spare = match shared.look_again(&query, server) {
+                Ok(reply) => return reply.into(),
+                Err(spare) => spare,
+            };
             let question = shared.store.question(&query);
-            shared.miss(&query, question, next.borrow(), server, joins).wait().await
+            shared.miss(&query, question, spare, next.borrow(), server, joins).wait().await
         })
     }
 
-    /// The reply from an item that is fresh after something was waited for.
-    fn fresh_reply(&self, query: &Query) -> Option<Reply> {
+    /// The reply from what is kept after something was waited for, or else what to fall back on.
+    fn look_again(&self, query: &Query, server: usize) -> Result<Reply, Option<Spare>> {
         let now = (self.clock)();
         let view = self.store.view();
-        let (item, _) = self.find(&view, self.store.question(query), now)?;
-        let remaining = u32::try_from(item.remaining(now)).ok().filter(|ttl| *ttl > 0)?;
-        Some(item.reply(query, self.ttl_to_send(item, remaining)))
+        let question = self.store.question(query);
+        match self.find(&view, question, now) {
+            Found::Usable(item, _) => match u32::try_from(item.remaining(now)) {
+                Ok(remaining) if remaining > 0 => {
+                    Ok(item.reply(query, self.ttl_to_send(item, remaining)))
+                }
+                _ => Err(None),
+            },
+            Found::Over => match self.spare(&view, question, now) {
+                Some(spare) if spare.is_resting(now) => Ok(self.spare_reply(&spare, query, server)),
+                spare => Err(spare),
+            },
+            Found::Nothing => Err(None),
+        }
+    }
+
+    /// Falls back on an old answer if the new one is a failure, and else absorbs it.
+    fn settle(
+        &self,
+        query: &Query,
+        question: Question<'_>,
+        spare: Option<&Spare>,
+        answer: &mut Answer,
+        now: Instant,
+        server: usize,
+    ) -> Settled {
+        if let Some(spare) = spare
+            && self.fall_back(spare, query, answer, now, server)
+        {
+            return Settled::Old;
+        }
+        self.absorb(query, question, answer, now, server);
+        Settled::New
     }
 
     /// The TTL to send for a fresh item.
     fn ttl_to_send(&self, item: &Item, remaining: u32) -> u32 {
         if self.settings.keep_ttl { item.ttl } else { remaining }
     }
-
-    /// What becomes of an answer that is only passed on.
-    fn pass(&self, query: &Query, answer: &mut Answer) {
-        if let Answer::Reply(reply) = answer {
-            normalise(reply, passing_ttl(&self.settings, query, reply));
-        }
-        hide_ad(query, answer);
-    }
-
-    /// Makes an answer from inward what clients see, and keeps it if it may be kept. Only what was written counts: a failure is not.
-    fn absorb(
-        &self,
-        query: &Query,
-        question: Question<'_>,
-        answer: &mut Answer,
-        now: Instant,
-        server: usize,
-    ) {
-        let Answer::Reply(reply) = answer else { return };
-        if reply.live {
-            normalise(reply, passing_ttl(&self.settings, query, reply));
-            return;
-        }
-        let verdict = judge(&self.settings, query, reply);
-        normalise(reply, verdict.ttl);
-        self.keep(question, reply, &verdict, now, server, Origin::Client);
-    }
-
-    /// Keeps a reply.
-    pub(super) fn keep(
-        &self,
-        question: Question<'_>,
-        reply: &Reply,
-        verdict: &Verdict,
-        now: Instant,
-        server: usize,
-        origin: Origin,
-    ) -> Option<Arc<Item>> {
-        let metrics = self.metrics.at(server);
-        if reply.live {
-            // Only a refresh can bring this: the name was not live when its entry was made; now it has a better source.
-            for side in Side::BOTH {
-                self.store.remove(question, side);
-            }
-            return None;
-        }
-        let side = verdict.side?;
-        if !reply.has(flags::QR) {
-            metrics.drops.add(1);
-            return None;
-        }
-        let mut item = Item::new(reply, verdict.ttl, verdict.answering, now);
-        if self.settings.prefer_positive
-            && side == Side::Success
-            && let Some(previous) = self.store.view().find(question, side)
-        {
-            item.remember_good(previous);
-        }
-        let item = Arc::new(item);
-        let stale = self.settings.stale_window();
-        let is_over = |old: &Arc<Item>| {
-            !old.is_usable(now, stale) && !old.good().is_some_and(|good| good.is_usable(now, stale))
-        };
-        let evicted = self.store.insert(question, side, Arc::clone(&item), is_over);
-        metrics.side(side).evictions.add(evicted);
-
-        // A refreshed answer is the newest word on the question. CoreDNS leaves an older denial in front of an answer that was not
-        // fetched for a refresh: there cannot be one, or it would have been given.
-        let newest = match self.settings.prefer_positive {
-            true => verdict.answering,
-            false => origin == Origin::Refresh,
-        };
-        if side == Side::Success && newest {
-            self.store.remove(question, Side::Denial);
-        }
-        for side in Side::BOTH {
-            metrics.side(side).entries.set(self.store.entries(side) as f64);
-        }
-        Some(item)
-    }
 }
 
-/// Who asked for a reply that is kept.
+/// What is kept for a question.
+enum Found<'a> {
+    /// This can be used.
+    Usable(&'a Arc<Item>, Side),
+    /// What there is, is over.
+    Over,
+    Nothing,
+}
+
+/// What a client that missed is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// A client that waits for it.
-    Client,
-    /// The cache itself.
-    Refresh,
-}
-
-/// Takes AD out of an answer for a client that did not ask for it (RFC 6840 section 5.8).
-pub(super) fn hide_ad(query: &Query, answer: &mut Answer) {
-    if let Answer::Reply(reply) = answer
-        && !wants_ad(query)
-    {
-        reply.set(flags::AD, false);
-    }
-}
-
-/// Gives all records the TTL for which the reply would be kept, so that the TTL a client sees does not jump between a miss
-/// and a hit, and drops the OPT record, which holds for one hop only (RFC 6891 section 6.1.1).
-pub(super) fn normalise(reply: &mut Reply, ttl: u32) {
-    for section in [&mut reply.answer, &mut reply.authority, &mut reply.additional] {
-        for entry in section {
-            entry.ttl = ttl;
-        }
-    }
-    reply.opt = None;
+enum Settled {
+    /// What came from inward.
+    New,
+    /// What was kept.
+    Old,
 }
 
 /// Another client's answer as this client's own. `None`: there is none, or it was cut for a client that could take less.

@@ -71,6 +71,14 @@ impl Item {
         remaining > 0 || stale_for.is_some_and(|window| remaining.unsigned_abs() < window.as_secs())
     }
 
+    /// Whether its TTL is over, by less than `window`, and it says something about the name.
+    pub(super) fn may_fall_back(&self, now: Instant, window: Duration) -> bool {
+        let remaining = self.remaining(now);
+        remaining <= 0
+            && remaining.unsigned_abs() < window.as_secs()
+            && matches!(self.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
+    }
+
     /// The reply to a query with every TTL set to `ttl`.
     ///
     /// AA is set whatever the original said: some stub resolvers throw away replies without it, and CoreDNS does
@@ -97,9 +105,13 @@ impl Item {
 
     /// Starts a refresh unless one is under way, or one has failed less than the recheck time ago.
     pub(super) fn begin_refresh(&self, now: Instant, recheck: Duration) -> bool {
-        let waits =
-            !recheck.is_zero() && self.since_stored(now) < self.refresh.retry_after.load(Relaxed);
+        let waits = !recheck.is_zero() && self.is_resting(now);
         !waits && !self.refresh.running.swap(true, Relaxed)
+    }
+
+    /// Whether a refresh failed less than the recheck time ago.
+    pub(super) fn is_resting(&self, now: Instant) -> bool {
+        self.since_stored(now) < self.refresh.retry_after.load(Relaxed)
     }
 
     /// Ends a refresh. After a failed one the next has to wait for `recheck`.

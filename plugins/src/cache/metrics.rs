@@ -51,6 +51,11 @@ impl Metrics {
         self.0.iter().position(|(server, _)| server == label).unwrap_or(0)
     }
 
+    /// The metrics of all servers.
+    pub(super) fn all(&self) -> impl Iterator<Item = &ServerMetrics> {
+        self.0.iter().map(|(_, metrics)| metrics)
+    }
+
     /// The metrics of a server, by [`Metrics::index`].
     pub(super) fn at(&self, index: usize) -> &ServerMetrics {
         &self.0[index].1

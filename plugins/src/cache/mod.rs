@@ -6,7 +6,9 @@
 //!                    +-- look up --+-- fresh ---------------> reply (and perhaps a prefetch in the background)
 //!                                  +-- stale, immediate ----> stale reply, refresh in the background
 //!                                  +-- stale, verify -------> inward first, stale reply when that fails
-//!                                  +-- miss ----------------> join the same question under way, or ask inward
+//!                                  +-- failed just now -----> the failure again (RFC 9520)
+//!                                  +-- miss ----------------> join the same question under way, or ask inward;
+//!                                                             what is over is the answer if that fails (RFC 8767)
 //!
 //!  reply from inward --> judge: kind, TTL, side --> all TTLs set --> kept, unless it is live
 //! ```
@@ -17,13 +19,18 @@
 //! Time is the query's time of arrival where the answer is there at once, and the clock's where it had to be waited for. Tests own both.
 
 mod classify;
+mod failures;
+mod fallback;
 mod flight;
 mod handler;
 mod item;
+mod keep;
 mod metrics;
+mod question;
 mod refresh;
 mod setup;
 mod store;
+mod sweep;
 #[cfg(test)]
 mod tests;
 

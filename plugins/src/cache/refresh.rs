@@ -6,11 +6,12 @@ use std::time::Duration;
 use periplus_core::codes::{Rcode, flags};
 use periplus_core::plugin::{Next, Outcome, OwnedNext};
 use periplus_core::query::{Query, Transport};
-use periplus_core::reply::{Answer, ExtendedError, Reply};
+use periplus_core::reply::{Answer, ExtendedError, Reply, ReplyKind};
 
 use super::classify::judge;
-use super::handler::{Origin, Shared, hide_ad, normalise};
+use super::handler::Shared;
 use super::item::Item;
+use super::keep::{Origin, hide_ad, normalise};
 use super::setup::StaleMode;
 
 impl Shared {
@@ -160,7 +161,7 @@ impl Shared {
     }
 
     /// Keeps the answer to a refresh, if it is good enough.
-    fn accept(
+    pub(super) fn accept(
         &self,
         query: &Query,
         answer: &mut Answer,
@@ -169,6 +170,10 @@ impl Shared {
     ) -> Accepted {
         let Answer::Reply(reply) = answer else { return Accepted::No };
         let verdict = judge(&self.settings, query, reply);
+        // A server error must not stand before the answer that it would be kept beside, once that is over.
+        if self.settings.fallback.is_some() && verdict.kind == ReplyKind::ServerError {
+            return Accepted::No;
+        }
         let refreshes = accept == Accept::Everything || verdict.refreshes(&self.settings, reply);
         let keeps = refreshes || self.settings.prefer_positive && !reply.has(flags::TC);
         if !keeps {
@@ -186,12 +191,23 @@ impl Shared {
 
     /// The reply from an item whose TTL is over, marked as such for clients that can read it (RFC 8914 sections 4.4 and 4.20).
     fn stale_reply(&self, item: &Item, query: &Query, server: usize) -> Reply {
-        self.metrics.at(server).served_stale.add(1);
         let ttl = match self.settings.stale {
             Some(stale) if stale.ttl > 0 => stale.ttl,
             _ if self.settings.keep_ttl => item.ttl,
             _ => 0,
         };
+        self.marked_stale(item, query, ttl, server)
+    }
+
+    /// The same with this TTL.
+    pub(super) fn marked_stale(
+        &self,
+        item: &Item,
+        query: &Query,
+        ttl: u32,
+        server: usize,
+    ) -> Reply {
+        self.metrics.at(server).served_stale.add(1);
         let mut reply = item.reply(query, ttl);
         let code = match item.rcode {
             Rcode::NXDOMAIN => ExtendedError::STALE_NXDOMAIN_ANSWER,
@@ -204,7 +220,7 @@ impl Shared {
 
 /// Which answers to a refresh are kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Accept {
+pub(super) enum Accept {
     /// What would be kept for a client too: the entry is not over yet.
     Everything,
     /// What may take the place of a stale entry.
@@ -212,7 +228,7 @@ enum Accept {
 }
 
 /// What became of the answer to a refresh.
-enum Accepted {
+pub(super) enum Accepted {
     /// It is no better than the stale entry.
     No,
     /// It is good but not kept.

@@ -32,6 +32,8 @@ pub(super) struct Settings {
     pub(super) servfail: Duration,
     pub(super) prefetch: Option<Prefetch>,
     pub(super) stale: Option<Stale>,
+    /// What holds without `serve_stale`.
+    pub(super) fallback: Option<Fallback>,
     /// `serve_stale_policy prefer_positive`.
     pub(super) prefer_positive: bool,
     /// Zones that one side keeps nothing of: success, denial.
@@ -89,6 +91,32 @@ pub(super) struct Stale {
     pub(super) recheck: Duration,
 }
 
+/// Answering from entries whose TTL is over when the source fails, and only then (RFC 8767).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fallback {
+    /// For how long after the end of the TTL.
+    pub(super) window: Duration,
+    /// The TTL of such answers, in seconds.
+    pub(super) ttl: u32,
+    /// A client waits no longer than this for the source.
+    pub(super) response_timer: Duration,
+    /// After a failed attempt the source is left alone for so long.
+    pub(super) recheck: Duration,
+}
+
+impl Fallback {
+    /// The window is CoreDNS's for `serve_stale`; TTL and response timer are those that RFC 8767 sections 4 and 5 recommend. They recommend
+    /// 30 seconds before the next attempt too, for the sake of servers that all the world asks. Here it is the cluster's own
+    /// upstream, which one question every three seconds does not trouble, and of whose return a client shall see something
+    /// within five.
+    const DEFAULT: Fallback = Fallback {
+        window: Duration::from_secs(3600),
+        ttl: 30,
+        response_timer: Duration::from_millis(1800),
+        recheck: Duration::from_secs(3),
+    };
+}
+
 /// What comes first: the stale answer or the attempt to get a fresh one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StaleMode {
@@ -137,6 +165,7 @@ impl Settings {
             servfail: Duration::from_secs(u64::from(MIN_TTL)),
             prefetch: None,
             stale: None,
+            fallback: Some(Fallback::DEFAULT),
             prefer_positive: false,
             disabled: Default::default(),
             never: Zones::default(),
@@ -170,7 +199,10 @@ impl Settings {
         }
         if let Some(policy) = policy
             && settings.stale.is_none()
-            && !directive.lines().iter().any(|line| line.name.text == "serve_stale")
+            && !directive
+                .lines()
+                .iter()
+                .any(|line| line.name.text == "serve_stale" && !is_off(line))
         {
             errors.push(
                 policy
@@ -215,7 +247,10 @@ impl Settings {
             "success" => self.success = read_limits(line, self.success)?,
             "denial" => self.denial = read_limits(line, self.denial)?,
             "prefetch" => self.prefetch = read_prefetch(line)?,
-            "serve_stale" => self.stale = Some(read_stale(line)?),
+            "serve_stale" => {
+                self.fallback = None;
+                self.stale = if is_off(line) { None } else { Some(read_stale(line)?) };
+            }
             "servfail" => {
                 let mut words = line.words();
                 let word = words.required("a duration")?;
@@ -330,6 +365,11 @@ fn percentage(word: &Word) -> Result<u32, Diagnostic> {
             Err(word.error(message).with_help(HELP))
         }
     }
+}
+
+/// `serve_stale off`.
+fn is_off(line: &Line) -> bool {
+    matches!(line.arguments.as_slice(), [word] if word.text == "off")
 }
 
 /// `[DURATION [immediate [TTL [RECHECK]] | verify [TIMEOUT [TTL [RECHECK]]]]]`.

@@ -10,7 +10,8 @@
 //! Both sides (success and denial) lie in one map, so that looking a name up in both hashes it once and pins the map once. Only
 //! storing takes the side's lock, which no query that is answered from here ever does. What has to go is chosen as a clock with one hand
 //! does: a node that was asked for since the hand last passed stays for another round. Each store also looks at two more nodes
-//! and drops them if they are over, so that a cache with traffic gives its dead entries back.
+//! and drops them if they are of no more use, and a task does the same for all nodes every few seconds, so that dead entries go
+//! whether others come or not. Replies that are only kept for a failure of the source (see [`Worth::Spare`]) make room first.
 //!
 //! Why not moka, which bounds by weight and expires by entry too: its `get` notes every hit in a shared buffer and
 //! tends its queues on the caller's thread. Measured on two shared cores (release build, 23-byte names, random order, per `get`
@@ -26,16 +27,13 @@
 //!
 //! A hit in moka alone would cost more than the rest of a cached answer. papaya's readers write nothing that another core reads.
 
-use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use papaya::Equivalent;
-use periplus_core::codes::{Class, RecordType, flags};
-use periplus_core::name::{Name, NameRef};
 use periplus_core::query::Query;
 
 use super::item::Item;
+use super::question::{Key, Lookup, Precomputed, Question};
 
 /// Which of the two stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +63,17 @@ pub(super) struct Bounds {
     pub(super) bytes: usize,
 }
 
+/// What an item is still good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// It answers queries.
+    Used,
+    /// Its TTL is over; it answers when the source fails.
+    Spare,
+    /// Nothing.
+    Over,
+}
+
 /// Both sides.
 pub(super) struct Store {
     map: papaya::HashMap<Key, Arc<Node>, Precomputed>,
@@ -84,16 +93,7 @@ impl Store {
 
     /// What a query is looked up by. Borrows the name: looking up allocates nothing.
     pub(super) fn question<'a>(&self, query: &'a Query) -> Question<'a> {
-        let details = Details {
-            qtype: query.qtype,
-            class: query.class,
-            dnssec_ok: query.dnssec_ok(),
-            checking_disabled: query.has(flags::CD),
-        };
-        let mut hasher = self.seed.build_hasher();
-        hasher.write(query.name().as_wire());
-        hasher.write_u64(details.packed());
-        Question { hash: hasher.finish(), name: query.name(), owned: None, details }
+        Question::of(query, &self.seed)
     }
 
     /// A view to look into; it holds back the freeing of replaced entries, so it must be short-lived.
@@ -101,19 +101,18 @@ impl Store {
         View(self.map.pin())
     }
 
-    /// Keeps an item in place of what was there for the question, and says how many others had to go for it. `is_over` tells which
-    /// items are of no more use; dropping those does not count.
+    /// Keeps an item in place of what was there for the question, and says how many others had to go for it that were still in use.
     pub(super) fn insert(
         &self,
         question: Question<'_>,
         side: Side,
         item: Arc<Item>,
-        is_over: impl Fn(&Arc<Item>) -> bool,
+        worth: impl Fn(&Arc<Item>) -> Worth,
     ) -> u64 {
         let map = self.map.pin();
         let mut ring = self.ring(side);
         let key = Lookup { question, side };
-        let bytes = NODE_BYTES + question.name.len() + item.memory();
+        let bytes = NODE_BYTES + question.name_length() + item.memory();
         if bytes > ring.bounds.bytes {
             // An older item for the question would be wrong from now on.
             if let Some(node) = map.remove(&key) {
@@ -122,20 +121,20 @@ impl Store {
             return 0;
         }
         let mut evicted = 0;
-        let slot = match map.get(&key) {
-            Some(old) => old.slot,
-            None => ring.free_slot(),
+        // Who is asked for again after its TTL is worth more than who was asked for once.
+        let (slot, again) = match map.get(&key) {
+            Some(old) => (old.slot, true),
+            None => (ring.free_slot(), false),
         };
-        let key =
-            Key { hash: key.hash(), name: question.to_name(), details: question.details, side };
+        let key = question.key(side);
         let node =
-            Arc::new(Node { key: key.clone(), slot, bytes, seen: AtomicBool::new(false), item });
+            Arc::new(Node { key: key.clone(), slot, bytes, seen: AtomicBool::new(again), item });
         ring.put(&node);
         map.insert(key, node);
         if !ring.is_over_bounds() {
             for _ in 0..SWEEP {
                 let Some(node) = ring.advance() else { continue };
-                if node.slot != slot && is_over(&node.item) {
+                if node.slot != slot && ring.may_drop(&node, worth(&node.item)) {
                     map.remove(&node.key);
                     ring.give_up(&node);
                 }
@@ -145,9 +144,38 @@ impl Store {
             let victim = ring.victim(slot);
             map.remove(&victim.key);
             ring.give_up(&victim);
-            evicted += u64::from(!is_over(&victim.item));
+            evicted += u64::from(worth(&victim.item) == Worth::Used);
         }
         evicted
+    }
+
+    /// Looks at some nodes of a side, from a place in its ring on, and drops those that are of no more use. Gives the place to go on
+    /// from; `None` at the end. Readers wait for nothing, and who stores something as long as a part takes: some microseconds.
+    pub(super) fn sweep(
+        &self,
+        side: Side,
+        from: usize,
+        worth: impl Fn(&Arc<Item>) -> Worth,
+    ) -> Option<usize> {
+        let map = self.map.pin();
+        // Freed after the lock is given back.
+        let mut dropped = Vec::new();
+        let mut ring = self.ring(side);
+        let end = ring.slots.len().min(from.saturating_add(PART));
+        for slot in from..end {
+            let Some(node) = &ring.slots[slot] else { continue };
+            if ring.may_drop(node, worth(&node.item)) {
+                let node = Arc::clone(node);
+                map.remove(&node.key);
+                ring.give_up(&node);
+                dropped.push(node);
+            }
+        }
+        let next = (end < ring.slots.len()).then_some(end);
+        if next.is_none() {
+            ring.trim();
+        }
+        next
     }
 
     /// Forgets what one side has for the question.
@@ -177,6 +205,10 @@ impl Store {
 
 /// Nodes that each insertion looks at beyond its own, to drop what is over; a full store drops nodes in that order anyway.
 const SWEEP: usize = 2;
+/// Nodes that are looked at under one lock by [`Store::sweep`].
+const PART: usize = 128;
+/// A side that is fuller than one in this many keeps no spare replies that were asked for only once.
+const ROOMY: usize = 4;
 /// Nodes that are looked at for one eviction: a store where all were asked for lately must not be walked to its end.
 const MOST_SECOND_CHANCES: usize = 64;
 /// What an entry costs beside its item and its name: node, key in the map, slots in map and ring, counts of references.
@@ -250,6 +282,31 @@ impl Ring {
         }
     }
 
+    /// Whether a node may go although there is room. Of the spare ones, a side that strangers fill with names that are asked for once
+    /// keeps only those that were asked for again.
+    fn may_drop(&self, node: &Node, worth: Worth) -> bool {
+        match worth {
+            Worth::Used => false,
+            Worth::Spare => {
+                let full = self.entries > self.bounds.entries / ROOMY
+                    || self.bytes > self.bounds.bytes / ROOMY;
+                full && !node.seen.load(Relaxed)
+            }
+            Worth::Over => true,
+        }
+    }
+
+    /// Gives back the room of empty slots at the end.
+    fn trim(&mut self) {
+        let used = self.slots.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        if used < self.slots.len() / 2 {
+            self.slots.truncate(used);
+            self.slots.shrink_to(2 * used);
+            self.free.retain(|slot| *slot < used);
+            self.free.shrink_to(2 * used);
+        }
+    }
+
     fn is_over_bounds(&self) -> bool {
         self.entries > self.bounds.entries || self.bytes > self.bounds.bytes
     }
@@ -271,148 +328,5 @@ impl Ring {
             }
             chances -= 1;
         }
-    }
-}
-
-/// Type, class and the two bits that change what an upstream answers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Details {
-    qtype: RecordType,
-    class: Class,
-    dnssec_ok: bool,
-    checking_disabled: bool,
-}
-
-impl Details {
-    fn packed(self) -> u64 {
-        u64::from(self.qtype.0) << 32
-            | u64::from(self.class.0) << 16
-            | u64::from(self.dnssec_ok) << 1
-            | u64::from(self.checking_disabled)
-    }
-}
-
-/// A question as it is compared: all of it, hash and content, so that no two questions share an answer by accident.
-#[derive(Clone, Copy)]
-pub(super) struct Question<'a> {
-    hash: u64,
-    /// In lower case.
-    name: NameRef<'a>,
-    /// The same, if somebody owns it already.
-    owned: Option<&'a Name>,
-    details: Details,
-}
-
-impl Question<'_> {
-    /// A copy that owns its name.
-    pub(super) fn to_owned(self) -> OwnedQuestion {
-        OwnedQuestion { hash: self.hash, name: self.to_name(), details: self.details }
-    }
-
-    fn to_name(self) -> Name {
-        self.owned.cloned().unwrap_or_else(|| self.name.to_name())
-    }
-
-    /// Its hash.
-    pub(super) fn hash(self) -> u64 {
-        self.hash
-    }
-}
-
-/// A question that owns its name.
-pub(super) struct OwnedQuestion {
-    hash: u64,
-    name: Name,
-    details: Details,
-}
-
-impl OwnedQuestion {
-    /// Borrows it; a copy of that shares the name.
-    pub(super) fn borrow(&self) -> Question<'_> {
-        let OwnedQuestion { hash, ref name, details } = *self;
-        Question { hash, name: name.as_ref(), owned: Some(name), details }
-    }
-
-    /// Whether both are the same question.
-    pub(super) fn is(&self, other: Question<'_>) -> bool {
-        self.hash == other.hash && self.details == other.details && self.name.as_ref() == other.name
-    }
-
-    /// Its hash.
-    pub(super) fn hash(&self) -> u64 {
-        self.hash
-    }
-}
-
-/// A question on one side.
-struct Lookup<'a> {
-    question: Question<'a>,
-    side: Side,
-}
-
-impl Lookup<'_> {
-    fn hash(&self) -> u64 {
-        // The two sides of one question begin their search in different places.
-        self.question.hash ^ (self.side as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    }
-}
-
-impl Hash for Lookup<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(Lookup::hash(self));
-    }
-}
-
-impl Equivalent<Key> for Lookup<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        self.side == key.side
-            && self.question.details == key.details
-            && self.question.name == key.name.as_ref()
-    }
-}
-
-/// A question on one side as the map holds it. `hash` includes the side.
-#[derive(Clone, PartialEq, Eq)]
-struct Key {
-    hash: u64,
-    name: Name,
-    details: Details,
-    side: Side,
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-/// The hasher of maps whose keys bring their hash along.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Precomputed;
-
-impl BuildHasher for Precomputed {
-    type Hasher = Given;
-
-    fn build_hasher(&self) -> Given {
-        Given(0)
-    }
-}
-
-/// Passes on the one number it is given.
-pub(super) struct Given(u64);
-
-impl Hasher for Given {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
     }
 }

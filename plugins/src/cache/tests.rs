@@ -1,12 +1,15 @@
 //! A cache between a client and a scripted end of the chain, on a clock that only moves when it is told to.
 
 mod counted;
+mod failing;
 mod kept;
 mod prefetched;
+mod remembered;
 mod served;
 mod settings;
 mod stale;
 mod stored;
+mod swept;
 mod together;
 
 use std::sync::{Arc, Mutex};
@@ -56,18 +59,29 @@ type Script = Box<dyn Fn(&Query) -> Outcome + Send>;
 impl World {
     /// A cache with these options, whose inner plugin does what the function says.
     fn new(options: &str, script: impl Fn(&Query) -> Outcome + Send + 'static) -> World {
+        World::with(settings(options), options, script)
+    }
+
+    /// The same with settings that no option can make.
+    fn with(
+        settings: Settings,
+        options: &str,
+        script: impl Fn(&Query) -> Outcome + Send + 'static,
+    ) -> World {
         let mut configured = configure(".", options).expect("valid options");
+        // Those of a cache that nobody asks.
+        configured.instance.tasks.clear();
         let now = Arc::new(Mutex::new(Instant::now()));
         let clock = {
             let now = Arc::clone(&now);
             Box::new(move || *now.lock().expect("no test panics here"))
         };
-        let setup = Setup {
+        let mut setup = Setup {
             directives: &[],
             block: &mut configured.block,
             instance: &mut configured.instance,
         };
-        let cache = Arc::new(Cache::with_clock(settings(options), &setup, clock));
+        let cache = Arc::new(Cache::with_clock(settings, &mut setup, clock));
         let shared = Arc::clone(cache.shared());
         let inner =
             Arc::new(Inner { script: Mutex::new(Box::new(script)), asked: Mutex::default() });

@@ -45,6 +45,17 @@ pub(super) enum Level {
     Error,
 }
 
+/// When an error is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// No pattern matches.
+    AsOthers,
+    /// At once, at the pattern's level.
+    Now(Level),
+    /// With the sum at the end of the period.
+    Later,
+}
+
 impl Level {
     pub(super) fn prefix(self) -> &'static str {
         match self {
@@ -70,22 +81,21 @@ impl Consolidation {
         self.patterns.is_empty()
     }
 
-    /// Counts the error for the first pattern that matches. The level at which it is to be logged right now; `None` if it
-    /// only counts.
-    pub(super) fn level_now(&self, text: &str) -> Option<Level> {
+    /// Counts the error for the first pattern that matches.
+    pub(super) fn told(&self, text: &str) -> Told {
         let Some(pattern) = self.patterns.iter().find(|pattern| pattern.regex.is_match(text))
         else {
-            return Some(Level::Error);
+            return Told::AsOthers;
         };
         if self.stopped.load(Ordering::Acquire) {
-            return Some(pattern.level);
+            return Told::Now(pattern.level);
         }
         let is_first = pattern.counted.count.fetch_add(1, Ordering::AcqRel) == 0;
         if is_first {
             *pattern.counted.deadline() = Some(Instant::now() + pattern.period);
             self.begun.notify_one();
         }
-        (is_first && pattern.show_first).then_some(pattern.level)
+        if is_first && pattern.show_first { Told::Now(pattern.level) } else { Told::Later }
     }
 
     /// Ends the periods that are over at `now` (all of them without it) and gives the earliest end of the others.

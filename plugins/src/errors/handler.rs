@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
-use periplus_core::output::Output;
+use periplus_core::output::{OneLine, Output};
 use periplus_core::plugin::Filter;
 use periplus_core::query::Query;
 use periplus_core::reply::Answer;
 use periplus_core::server::Server;
 
-use super::consolidate::{Consolidation, Level};
+use super::consolidate::{Consolidation, Level, Told};
 
 /// Logs the causes of failures that pass through it.
 pub(super) struct Errors(pub(super) Arc<Shared>);
@@ -14,7 +14,12 @@ pub(super) struct Errors(pub(super) Arc<Shared>);
 pub(super) struct Shared {
     pub(super) consolidation: Consolidation,
     pub(super) output: Arc<Output>,
+    /// `every`: errors alike are not counted instead of written.
+    pub(super) every: bool,
 }
+
+/// What a line of an error begins with.
+const ERROR: &str = "[ERROR] plugin/errors: ";
 
 impl Filter for Errors {
     fn name(&self) -> &'static str {
@@ -29,11 +34,18 @@ impl Filter for Errors {
 impl Shared {
     fn log(&self, query: &Query, answer: &Answer) {
         let (Some(cause), Some(rcode)) = (answer.cause(), answer.rcode()) else { return };
-        let Some(level) = self.consolidation.level_now(&cause.text) else { return };
-        self.line(
-            level,
-            format_args!("{} {} {}: {}", rcode.0, query.name(), query.qtype, OneLine(&cause.text)),
-        );
+        let (name, qtype, text) = (query.name(), query.qtype, OneLine(&cause.text));
+        let line = format_args!("{} {name} {qtype}: {text}", rcode.0);
+        match self.consolidation.told(&cause.text) {
+            Told::Later => {}
+            Told::Now(level) => self.line(level, line),
+            Told::AsOthers if self.every => self.line(Level::Error, line),
+            Told::AsOthers => self.output.limited(ERROR, &cause.text, |buffer| {
+                use std::fmt::Write as _;
+                // Writing to a String cannot fail.
+                let _ = write!(buffer, "{ERROR}{line}");
+            }),
+        }
     }
 
     /// Writes a line, if its level is wanted.
@@ -45,21 +57,5 @@ impl Shared {
                 let _ = write!(buffer, "{} plugin/errors: {text}", level.prefix());
             });
         }
-    }
-}
-
-/// A text that cannot make a line of its own in the log: causes may quote what came from the network.
-struct OneLine<'a>(&'a str);
-
-impl std::fmt::Display for OneLine<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for piece in self.0.split_inclusive(char::is_control) {
-            let control = piece.chars().next_back().filter(|last| last.is_control());
-            f.write_str(&piece[..piece.len() - control.map_or(0, char::len_utf8)])?;
-            if let Some(control) = control {
-                write!(f, "{}", control.escape_default())?;
-            }
-        }
-        Ok(())
     }
 }

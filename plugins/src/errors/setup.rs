@@ -11,7 +11,7 @@ use super::handler::{Errors, Shared};
 /// The longest regular expression, in bytes: CoreDNS's bound.
 const MAX_REGEX: usize = 10_000;
 
-/// Reads `errors [stdout] { stacktrace; consolidate DURATION REGEXP [LEVEL] [show_first] }`.
+/// Reads `errors [stdout] { stacktrace; consolidate DURATION REGEXP [LEVEL] [show_first]; every }`.
 pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
     let directive = only_once(setup.directives)?;
     let mut errors = Diagnostics::new();
@@ -24,6 +24,7 @@ pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnosti
     }
     errors.take(words.end());
     let mut patterns = Vec::new();
+    let mut every = false;
     for line in directive.lines() {
         match line.name.text.as_str() {
             // A recovered panic is always logged with its place.
@@ -31,12 +32,14 @@ pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnosti
                 errors.take(line.no_arguments());
             }
             "consolidate" => patterns.extend(errors.take(consolidate(line))),
-            _ => errors.push(unknown_property(&line.name, &["consolidate", "stacktrace"])),
+            "every" => every |= errors.take(line.no_arguments()).is_some(),
+            _ => errors.push(unknown_property(&line.name, &["consolidate", "every", "stacktrace"])),
         }
     }
     let shared = Arc::new(Shared {
         consolidation: Consolidation::new(patterns),
         output: Arc::clone(&setup.instance.output),
+        every,
     });
     if !shared.consolidation.is_empty() {
         let shared = Arc::clone(&shared);

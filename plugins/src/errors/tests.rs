@@ -107,6 +107,36 @@ fn errors_alike_are_counted_and_summarized_at_the_end() {
 }
 
 #[test]
+fn a_million_errors_alike_make_less_than_ten_lines() {
+    let server = crate::testing::server(vec![failing()]);
+    for (options, lines) in [("", 9), ("consolidate 1h unheard", 9), ("every", 1000)] {
+        let captured = Captured::new();
+        let directives = format!("errors {{\n{options}\n}}");
+        let configured = configure_with(".", &directives, &captured).unwrap();
+        let filter = configured.plugin.unwrap();
+        let mut query = query("example.org.", RecordType::A);
+        let count = if options == "every" { 1000 } else { 1_000_000 };
+        for index in 0..count {
+            let text = format!("read udp 10.1.2.3:{}->192.0.2.53:53: i/o timeout", index % 60_000);
+            if index % 1000 == 0 {
+                query = crate::testing::query(&format!("n{index}.example.org."), RecordType::A);
+            }
+            filter.filter(&server, &query, &mut Failure::servfail("forward", text).into());
+        }
+        let text = captured.finish();
+        assert_eq!(text.lines().count(), lines, "{options}:\n{text}");
+        let last = text.lines().next_back().unwrap();
+        if options != "every" {
+            assert_eq!(
+                last,
+                "[ERROR] plugin/errors: 999992 more lines like \
+                 'read udp 10.1.2.3:0->192.0.2.53:53: i/o timeout' in the last minute"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_period_that_ends_is_summarized_and_the_next_error_begins_another() {
     let captured = Captured::new();
     let directives = "errors {\nconsolidate 20ms slow\nconsolidate 1h other\n}";
@@ -126,7 +156,8 @@ fn a_period_that_ends_is_summarized_and_the_next_error_begins_another() {
 
 #[test]
 fn the_directive_is_read_or_refused() {
-    for accepted in ["errors", "errors stdout", "errors {\nstacktrace\nconsolidate 1s a\n}"] {
+    for accepted in ["errors", "errors stdout", "errors {\nstacktrace\nconsolidate 1s a\nevery\n}"]
+    {
         assert!(configure(".", accepted).unwrap().plugin.is_some(), "{accepted}");
     }
     let long = format!("errors {{\nconsolidate 1s {}\n}}", "a".repeat(10_001));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use periplus_core::codes::Rcode;
 use periplus_core::plugin::{Later, Next, Outcome, OwnedNext, Plugin};
 use periplus_core::query::Query;
-use periplus_core::reply::{Answer, Failure};
+use periplus_core::reply::{Answer, Failure, FailureKind};
 use tokio::time::Instant;
 
 use super::message::Asking;
@@ -77,7 +77,8 @@ async fn forward(
 fn rejected(stanza: &Stanza) -> Answer {
     stanza.metrics.rejected.add(1);
     let cause = format!("concurrent queries exceeded maximum {}", stanza.settings.max_concurrent);
-    Failure { rcode: Rcode::REFUSED, ..Failure::servfail(super::NAME, cause) }.into()
+    let failure = Failure::servfail(super::NAME, cause).of_kind(FailureKind::Rejected);
+    Failure { rcode: Rcode::REFUSED, ..failure }.into()
 }
 
 /// The right to wait for an answer: one of `max_concurrent`. Given back when dropped, however the question ends.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use periplus_core::codes::Rcode;
-use periplus_core::reply::{Answer, ExtendedError, Failure, Reply};
+use periplus_core::reply::{Answer, ExtendedError, Failure, FailureKind, Reply};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -237,5 +237,7 @@ fn failure(error: Option<ExchangeError>) -> Failure {
     };
     let text = error.map_or_else(|| "no healthy proxies".to_owned(), |error| error.to_string());
     let extended = ExtendedError { code: ExtendedError::NO_REACHABLE_AUTHORITY, text: told.into() };
-    Failure::servfail(super::NAME, text).with_extended_error(extended)
+    Failure::servfail(super::NAME, text)
+        .with_extended_error(extended)
+        .of_kind(FailureKind::Resolution)
 }

@@ -91,6 +91,10 @@ pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnosti
             stop.cancelled().await;
         },
     );
+    if options.pods == PodMode::Verified {
+        let known = Arc::clone(&index);
+        instance.identities.add(move |holders| known.tell_namespaces(holders));
+    }
     let local_addresses = local_addresses(setup.block);
     Ok(Some(Arc::new(Kubernetes(Arc::new(options.shared(index, local_addresses))))))
 }

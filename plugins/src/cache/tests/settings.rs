@@ -94,6 +94,20 @@ fn options_are_read() {
 }
 
 #[test]
+fn without_serve_stale_old_answers_are_for_failures() {
+    for (options, fallback, stale) in [
+        ("cache", true, false),
+        ("cache {\nservfail 0\n}", true, false),
+        ("cache {\nserve_stale off\n}", false, false),
+        ("cache {\nserve_stale\n}", false, true),
+    ] {
+        let settings = settings(options);
+        let found = (settings.fallback.is_some(), settings.stale.is_some());
+        assert_eq!(found, (fallback, stale), "{options}");
+    }
+}
+
+#[test]
 fn sides_are_disabled_by_zone() {
     let asked = name("a.svc.cluster.local");
     // (options, success disabled, denial disabled, nothing is looked up)
@@ -179,6 +193,14 @@ fn bad_options_are_refused_with_the_reason() {
         (
             "cache {\nserve_stale_policy prefer_positive\n}",
             "3:1: serve_stale_policy requires serve_stale (add a line 'serve_stale')",
+        ),
+        (
+            "cache {\nserve_stale off\nserve_stale_policy prefer_positive\n}",
+            "4:1: serve_stale_policy requires serve_stale (add a line 'serve_stale')",
+        ),
+        (
+            "cache {\nserve_stale off 1h\n}",
+            "3:13: time: invalid duration \"off\" (a duration is a number and a unit (ns, us, ms, s, m or h), as in 1m30s)",
         ),
         (
             "cache {\nserve_stale\nserve_stale_policy prefer_negative\n}",

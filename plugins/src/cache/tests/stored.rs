@@ -8,7 +8,7 @@ use periplus_core::query::Query;
 use periplus_core::reply::Reply;
 
 use super::super::item::Item;
-use super::super::store::{Bounds, Side, Store};
+use super::super::store::{Bounds, Side, Store, Worth};
 use crate::testing::{query, replies::reply};
 
 fn store(entries: usize, bytes: usize) -> Store {
@@ -26,7 +26,7 @@ fn text(query: &Query, length: usize) -> Reply {
 
 fn insert(store: &Store, query: &Query, reply: &Reply) -> u64 {
     let item = Item::new(reply, 60, true, Instant::now());
-    store.insert(store.question(query), Side::Success, Arc::new(item), |_| false)
+    store.insert(store.question(query), Side::Success, Arc::new(item), |_| Worth::Used)
 }
 
 fn has(store: &Store, query: &Query) -> bool {
@@ -104,7 +104,9 @@ fn entries_that_are_over_leave_without_being_asked_for() {
     let query = numbered(9999);
     for _ in 0..250 {
         let item = Arc::new(Item::new(&text(&query, 1), 60, true, Instant::now()));
-        store.insert(store.question(&query), Side::Success, item, |item| item.stored < over);
+        store.insert(store.question(&query), Side::Success, item, |item| {
+            if item.stored < over { Worth::Over } else { Worth::Used }
+        });
     }
     assert!(store.entries(Side::Success) <= 2, "two are looked at with each insertion");
 }

@@ -34,6 +34,7 @@ mod slice;
 mod tests;
 mod writer;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -45,6 +46,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use foldhash::fast::RandomState;
+use periplus_core::identity::Holders;
 
 use addresses::AddressMap;
 pub(super) use entry::{AddressSets, Kind, ServiceEntry};
@@ -186,6 +188,24 @@ impl Index {
     pub(super) fn has_pod(&self, namespace: &[u8], address: IpAddr) -> bool {
         let namespaces = self.namespaces.pin();
         namespaces.get(namespace).is_some_and(|namespace| self.pods.contains(namespace.id, address))
+    }
+
+    /// Says which of these addresses are those of Pods, and of which namespaces: a walk through all Pods, for whoever is no query.
+    pub(super) fn tell_namespaces(&self, holders: &mut Holders) {
+        if holders.is_empty() {
+            return;
+        }
+        let namespaces = self.namespaces.pin();
+        let name = |name: &[u8]| Arc::<str>::from(String::from_utf8_lossy(name));
+        let names: HashMap<u32, Arc<str>, RandomState> =
+            namespaces.iter().map(|(key, namespace)| (namespace.id, name(key))).collect();
+        self.pods.each(|address, namespace| {
+            if let Some(holder) = holders.get_mut(&address)
+                && let Some(name) = names.get(&namespace)
+            {
+                holder.add(name);
+            }
+        });
     }
 
     /// Looks at the services that have a cluster IP.

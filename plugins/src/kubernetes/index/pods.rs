@@ -41,11 +41,10 @@ impl Pods {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn all(&self) -> Vec<(IpAddr, u32)> {
-        let (v4, v6) = (self.v4.pin(), self.v6.pin());
-        let v4 = v4.keys().map(|(address, namespace)| (IpAddr::V4(*address), *namespace));
-        v4.chain(v6.keys().map(|(address, namespace)| (IpAddr::V6(*address), *namespace))).collect()
+    /// Walks through all addresses with the numbers of their namespaces.
+    pub(super) fn each(&self, mut visit: impl FnMut(IpAddr, u32)) {
+        self.v4.pin().keys().for_each(|(address, namespace)| visit((*address).into(), *namespace));
+        self.v6.pin().keys().for_each(|(address, namespace)| visit((*address).into(), *namespace));
     }
 }
 

@@ -95,12 +95,13 @@ fn content(index: &Index) -> Content {
             .iter()
             .map(|(name, namespace)| (text(name), namespace.is_exposed()))
             .collect(),
-        pods: index
-            .pods
-            .all()
-            .into_iter()
-            .map(|(address, namespace)| (address, name_of(namespace)))
-            .collect(),
+        pods: {
+            let mut pods = BTreeSet::new();
+            index.pods.each(|address, namespace| {
+                pods.insert((address, name_of(namespace)));
+            });
+            pods
+        },
     }
 }
 

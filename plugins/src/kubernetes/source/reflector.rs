@@ -9,13 +9,16 @@
 //!    the server may have restarted  |    ^                                        |
 //!                                   v    | not the first time                     | older
 //!   410 Gone --> List(AtLeast) <-- suspect                                        |
-//!                   '- refused --> List(Latest) <---------------------------------'
+//!                   '- refused or not answered --> List(Latest) <-----------------'
 //! ```
 //!
 //! A server that was restored from a backup is *behind* what we have seen. It sends nothing for a watch from our version until it has
 //! caught up, neither an error nor a bookmark: that is what the probe finds. If it has caught up already, by changes that are not those that
 //! we know, only a list shows what is different. So the first odd end of a watch in a while leads to a list, which is
 //! compared and costs no more than what a restarted server asks for anyway (410 Gone); odd ends in quick succession lead to a probe.
+//!
+//! A server that says 429 is there, and is asked for the same again. All that says that it was away (no connection, no answer, 5xx) leads to a
+//! list, as it may have been restored meanwhile.
 //!
 //! The server sends a bookmark shortly before it ends a watch as asked. The first watch after a failure is a short one, so that its
 //! bookmark soon says that the data is current again.

@@ -1,5 +1,7 @@
 //! Names of pods.
 
+use periplus_core::identity::{Holder, Holders};
+
 use super::cluster::*;
 use super::*;
 use crate::kubernetes::pods::PodMode;
@@ -88,4 +90,35 @@ fn verified_pods_are_there() {
     ]);
     cluster.index.apply(Change::PodGone(key("test/host-2")));
     cluster.answers(&[("192-0-2-2.test.pod.cluster.local A", "NXDOMAIN cluster.local.")]);
+}
+
+#[test]
+fn an_address_is_told_with_the_namespace_of_its_pods() {
+    let objects = [
+        namespace("test"),
+        pod("test/a", "172.18.0.1"),
+        pod("test/six", "fd00:18:5::"),
+        pod("test/host-1", "192.0.2.2"),
+        pod("test/host-2", "192.0.2.2"),
+        // Nobody asks for names in it, but its Pods may ask.
+        pod("hidden/c", "172.18.0.3"),
+        pod("hidden/host", "192.0.2.2"),
+    ];
+    let cluster = Cluster::new(Options { pods: PodMode::Verified, ..options() }, objects);
+    let holder = |address: &str| {
+        let address: IpAddr = address.parse().expect("an address");
+        let mut holders = Holders::from_iter([(address, Holder::Unknown)]);
+        cluster.index.tell_namespaces(&mut holders);
+        holders.remove(&address).expect("only holders change")
+    };
+    assert_eq!(holder("172.18.0.1"), Holder::Namespace("test".into()));
+    assert_eq!(holder("fd00:18:5::"), Holder::Namespace("test".into()));
+    assert_eq!(holder("172.18.0.3"), Holder::Namespace("hidden".into()));
+    assert_eq!(holder("192.0.2.2"), Holder::Several);
+    assert_eq!(holder("172.18.0.9"), Holder::Unknown);
+    cluster.index.apply(Change::PodGone(key("hidden/host")));
+    assert_eq!(holder("192.0.2.2"), Holder::Namespace("test".into()));
+    cluster.index.apply(pod("test/a", "172.18.0.9"));
+    assert_eq!(holder("172.18.0.1"), Holder::Unknown);
+    assert_eq!(holder("172.18.0.9"), Holder::Namespace("test".into()));
 }

@@ -1,0 +1,122 @@
+//! Failures to resolve a question, remembered for a moment (RFC 9520).
+//!
+//! A dead upstream costs each client its whole patience. While that is so, the same question asked again, by another client
+//! or by one that tries again, is answered at once with what is known: that there was no answer a moment ago.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use periplus_core::reply::{Failure, FailureKind};
+
+use super::question::{OwnedQuestion, Precomputed, Question};
+
+/// For how long the first failure of a question is remembered: RFC 9520 section 3.2 asks for a second at least.
+const FIRST: Duration = Duration::from_secs(1);
+/// For how long one is that follows another. The section asks for longer ones up to five minutes, which is right for servers that ask
+/// authorities all over the world. An upstream of a cluster is back in seconds, and a client shall see that within five.
+const LONGEST: Duration = Duration::from_secs(2);
+/// Parts with a lock each.
+const PARTS: usize = 16;
+/// Failures in each part: 4096 of about 500 bytes in all. Of more the oldest go.
+const MOST: usize = 256;
+
+/// The questions that failed lately.
+pub(super) struct Failures {
+    /// None is remembered for longer; zero: none is at all.
+    limit: Duration,
+    parts: [Part; PARTS],
+}
+
+#[derive(Default)]
+struct Part {
+    /// How many there are, for those who only want to know that there is none: while all is well no miss takes a lock.
+    count: AtomicUsize,
+    failed: Mutex<Failed>,
+}
+
+/// By the question's hash, which is keyed.
+type Failed = HashMap<u64, Remembered, Precomputed>;
+
+struct Remembered {
+    question: OwnedQuestion,
+    failure: Failure,
+    /// For how long.
+    span: Duration,
+    until: Instant,
+}
+
+impl Remembered {
+    /// Whether a failure at this time follows this one.
+    fn counts(&self, now: Instant) -> bool {
+        now < self.until + LONGEST
+    }
+}
+
+impl Failures {
+    pub(super) fn new(limit: Duration) -> Failures {
+        Failures { limit, parts: Default::default() }
+    }
+
+    /// The failure to tell again, if the question failed a moment ago.
+    pub(super) fn find(&self, question: Question<'_>, now: Instant) -> Option<Failure> {
+        let part = self.part(question.hash());
+        if part.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let failed = lock(&part.failed);
+        let found = failed.get(&question.hash())?;
+        (now < found.until && found.question.is(question)).then(|| found.failure.clone())
+    }
+
+    /// Remembers a failure, if it is one of resolution.
+    pub(super) fn keep(&self, question: Question<'_>, failure: &Failure, now: Instant) {
+        if failure.kind != FailureKind::Resolution || self.limit.is_zero() {
+            return;
+        }
+        let part = self.part(question.hash());
+        let mut failed = lock(&part.failed);
+        let before = failed.get(&question.hash()).filter(|before| before.counts(now));
+        let span = before.map_or(FIRST, |before| LONGEST.min(before.span * 2)).min(self.limit);
+        if failed.len() >= MOST && !failed.contains_key(&question.hash()) {
+            let oldest = failed.iter().min_by_key(|(_, one)| one.until).map(|(hash, _)| *hash);
+            failed.remove(&oldest.unwrap_or_default());
+        }
+        let failure = failure.clone().of_kind(FailureKind::Cached);
+        let question = question.to_owned();
+        let hash = question.hash();
+        failed.insert(hash, Remembered { question, failure, span, until: now + span });
+        part.count.store(failed.len(), Ordering::Release);
+    }
+
+    /// Forgets what is over.
+    pub(super) fn sweep(&self, now: Instant) {
+        for part in &self.parts {
+            if part.count.load(Ordering::Acquire) == 0 {
+                continue;
+            }
+            let mut failed = lock(&part.failed);
+            failed.retain(|_, one| one.counts(now));
+            if failed.len() < failed.capacity() / 4 {
+                failed.shrink_to_fit();
+            }
+            part.count.store(failed.len(), Ordering::Release);
+        }
+    }
+
+    /// How many are remembered.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.parts.iter().map(|part| lock(&part.failed).len()).sum()
+    }
+
+    fn part(&self, hash: u64) -> &Part {
+        // The map itself uses both ends of the hash.
+        &self.parts[(hash >> 32) as usize % PARTS]
+    }
+}
+
+fn lock(failed: &Mutex<Failed>) -> MutexGuard<'_, Failed> {
+    failed.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,272 @@
+//! Old answers for when the source fails, without `serve_stale` (RFC 8767).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use periplus_core::codes::{Rcode, RecordType, edns_option};
+use periplus_core::plugin::Outcome;
+use periplus_core::query::Query;
+use periplus_core::reply::{Answer, Failure, FailureKind};
+use tokio::sync::Semaphore;
+
+use super::{NODATA, NXDOMAIN, OTHER, POSITIVE, SERVFAIL, World, settings, with_edns};
+use crate::testing::{RUNTIME, delayed, eventually, lines, replies::reply};
+
+const STALE: &[&str] = &["NOERROR qr aa rd ra", "answer: example.org. 30 IN A 192.0.2.1"];
+const FRESH_HIT: &[&str] = &["NOERROR qr aa rd ra", "answer: example.org. 300 IN A 192.0.2.2"];
+
+fn overdue(options: &str, overdue: u64) -> World {
+    let world = World::replying(options, POSITIVE);
+    world.ask("example.org.");
+    world.pass(300 + overdue);
+    world
+}
+
+fn unresolved() -> Failure {
+    Failure::servfail("scripted", "nobody answers").of_kind(FailureKind::Resolution)
+}
+
+fn failing(world: &World) {
+    world.script(|_| unresolved().into());
+}
+
+fn errors(answer: &Answer) -> Vec<u8> {
+    let opt = answer.reply().and_then(|reply| reply.opt.as_ref());
+    let options = opt.iter().flat_map(|opt| opt.options());
+    options.filter(|(code, _)| *code == edns_option::EDE).map(|(_, data)| data[1]).collect()
+}
+
+#[test]
+fn while_the_source_answers_an_entry_that_is_over_is_a_miss() {
+    let cut: &[&str] = &["NOERROR qr tc", "answer: example.org. 300 IN A 192.0.2.2"];
+    for script in [OTHER, NXDOMAIN, NODATA, cut] {
+        let expected = World::replying("cache", script).ask("example.org.");
+        for delay in [false, true] {
+            let world = overdue("cache", 10);
+            world.script(move |query| {
+                let outcome: Outcome = reply(query, script).into();
+                if delay { delayed(outcome, Duration::from_millis(1)) } else { outcome }
+            });
+            assert_eq!(world.ask("example.org."), expected, "{script:?}");
+            assert_eq!(world.metric("coredns_cache_misses_total", None), 2.0);
+            assert_eq!(world.metric("coredns_cache_hits_total", Some("success")), 0.0);
+            assert_eq!(world.metric("coredns_cache_served_stale_total", None), 0.0);
+        }
+    }
+}
+
+#[test]
+fn a_plugin_that_does_not_know_the_name_is_no_failing_source() {
+    let world = overdue("cache", 10);
+    world.script(|_| Failure::silent(Rcode::SERVFAIL, "hosts").into());
+    assert_eq!(world.ask("example.org."), ["SERVFAIL qr rd"]);
+    world.script(|_| Failure::servfail("kubernetes", "not synced").into());
+    assert_eq!(world.ask("example.org."), ["SERVFAIL qr rd"]);
+}
+
+#[test]
+fn when_the_source_fails_the_old_answer_is_given() {
+    type Script = fn(&Query) -> Outcome;
+    let cases: [Script; 5] = [
+        |_| unresolved().into(),
+        |_| {
+            let failure = Failure::servfail("forward", "too many").of_kind(FailureKind::Rejected);
+            Failure { rcode: Rcode::REFUSED, ..failure }.into()
+        },
+        |query| reply(query, SERVFAIL).into(),
+        |query| reply(query, &["REFUSED qr"]).into(),
+        |_| delayed(unresolved().into(), Duration::from_millis(1)),
+    ];
+    for options in ["cache", "cache {\nkeepttl\n}", "cache {\nservfail 0\n}"] {
+        for (index, script) in cases.into_iter().enumerate() {
+            let world = overdue(options, 10);
+            world.script(script);
+            for _ in 0..3 {
+                assert_eq!(world.ask("example.org."), STALE, "{options}: case {index}");
+            }
+            assert_eq!(world.asked(), 2, "{options}: case {index}");
+            assert_eq!(world.metric("coredns_cache_served_stale_total", None), 3.0);
+            // Nothing that failed is kept: the next attempt may bring the answer.
+            world.pass(3);
+            world.reply_with(OTHER);
+            assert_eq!(world.ask("example.org."), OTHER, "{options}: case {index}");
+        }
+    }
+}
+
+#[test]
+fn the_operator_is_told_why_the_old_answer_was_given() {
+    let world = overdue("cache", 10);
+    failing(&world);
+    let query = world.query("example.org.", RecordType::A);
+    let causes = [(); 2].map(|()| world.answer(&query).cause().map(|cause| cause.text.clone()));
+    assert_eq!(causes, [Some("nobody answers".to_owned()), None]);
+}
+
+#[test]
+fn who_understands_edns_is_told() {
+    for (script, code) in [(POSITIVE, 3), (NXDOMAIN, 19)] {
+        let world = World::replying("cache", script);
+        let ask = || with_edns(world.query("example.org.", RecordType::A), false);
+        assert!(errors(&world.answer(&ask())).is_empty());
+        world.pass(1900);
+        failing(&world);
+        // The first time after asking, the second without.
+        for _ in 0..2 {
+            assert_eq!(errors(&world.answer(&ask())), [code]);
+        }
+    }
+}
+
+#[test]
+fn old_answers_are_given_for_an_hour() {
+    for (seconds, given) in [(0, true), (3599, true), (3600, false)] {
+        let world = overdue("cache", seconds);
+        failing(&world);
+        assert_eq!(world.ask("example.org.") == STALE, given, "{seconds} seconds overdue");
+    }
+}
+
+#[test]
+fn serve_stale_decides_where_it_is_given() {
+    let world = overdue("cache {\nserve_stale off\n}", 10);
+    failing(&world);
+    assert_eq!(world.ask("example.org."), ["SERVFAIL qr rd"]);
+    let world = overdue("cache {\nserve_stale 1m verify 0\n}", 70);
+    failing(&world);
+    assert_eq!(world.ask("example.org."), ["SERVFAIL qr rd"]);
+}
+
+#[test]
+fn a_source_that_failed_is_asked_again_after_three_seconds() {
+    let world = overdue("cache", 10);
+    failing(&world);
+    for (pass, asked) in [(0, 2), (1, 2), (1, 2), (1, 3), (2, 3), (1, 4)] {
+        world.pass(pass);
+        assert_eq!(world.ask("example.org."), STALE);
+        assert_eq!(world.asked(), asked);
+    }
+    world.reply_with(OTHER);
+    world.pass(3);
+    assert_eq!(world.ask("example.org."), OTHER);
+    assert_eq!(world.ask("example.org."), FRESH_HIT);
+}
+
+#[test]
+fn an_error_that_is_over_is_no_answer() {
+    let world = World::replying("cache", SERVFAIL);
+    world.ask("example.org.");
+    world.pass(10);
+    failing(&world);
+    assert_eq!(world.ask("example.org."), ["SERVFAIL qr rd"], "the failure, not the kept reply");
+}
+
+#[test]
+fn the_newer_of_two_old_answers_is_given() {
+    for (first, second, expected) in
+        [(POSITIVE, NXDOMAIN, "NXDOMAIN qr aa rd ra"), (NXDOMAIN, POSITIVE, "NOERROR qr aa rd ra")]
+    {
+        let world = World::replying("cache", first);
+        world.ask("example.org.");
+        world.pass(1000);
+        world.reply_with(second);
+        world.ask("example.org.");
+        world.pass(1000);
+        failing(&world);
+        assert_eq!(world.ask("example.org.")[0], expected);
+    }
+}
+
+#[test]
+fn a_server_error_to_a_prefetch_does_not_stand_before_the_old_answer() {
+    let world = World::replying("cache {\nprefetch 1 1m 10%\nservfail 5m\n}", POSITIVE);
+    world.ask("example.org.");
+    world.reply_with(SERVFAIL);
+    world.pass(290);
+    world.ask("example.org.");
+    world.after_asked(2);
+    world.pass(11);
+    assert_eq!(world.ask("example.org."), STALE);
+}
+
+/// A world with an entry that is over, whose source answers once for each permit, and which waits for it as long as it is told.
+fn gated(
+    response_timer: Duration,
+    script: impl Fn(&Query) -> Outcome + Clone + Send + Sync + 'static,
+) -> (World, Arc<Semaphore>) {
+    let mut settings = settings("cache");
+    let fallback = settings.fallback.as_mut().expect("the default");
+    assert_eq!(fallback.response_timer, Duration::from_millis(1800), "RFC 8767 section 5");
+    fallback.response_timer = response_timer;
+    let world = World::with(settings, "cache", |query| reply(query, POSITIVE).into());
+    world.ask("example.org.");
+    world.pass(310);
+    let gate = Arc::new(Semaphore::new(0));
+    world.script({
+        let gate = Arc::clone(&gate);
+        move |query| {
+            let (gate, query, script) = (Arc::clone(&gate), query.clone(), script.clone());
+            Outcome::later(async move {
+                gate.acquire().await.expect("the gate is never closed").forget();
+                script(&query).wait().await
+            })
+        }
+    });
+    (world, gate)
+}
+
+/// Asks all at once, lets the source answer if it is told to, and waits for the answers.
+fn together(world: &World, queries: &[Query], gate: Option<&Semaphore>) -> Vec<Answer> {
+    let outcomes: Vec<Outcome> = {
+        let _context = RUNTIME.enter();
+        queries.iter().map(|query| world.server.dispatch(query)).collect()
+    };
+    if let Some(gate) = gate {
+        gate.add_permits(1);
+    }
+    let all = join_all(outcomes.into_iter().map(Outcome::wait));
+    RUNTIME
+        .block_on(async { tokio::time::timeout(Duration::from_secs(30), all).await })
+        .expect("nobody is left behind")
+}
+
+#[test]
+fn a_client_waits_no_longer_than_the_response_timer_and_the_answer_is_kept_for_the_next() {
+    let other = |query: &Query| Outcome::from(reply(query, OTHER));
+    let (world, gate) = gated(Duration::from_millis(20), other);
+    let query = world.query("example.org.", RecordType::A);
+    let ask = || lines(&query, &together(&world, std::slice::from_ref(&query), None)[0]);
+    for _ in 0..3 {
+        assert_eq!(ask(), STALE);
+    }
+    world.after_asked(3);
+    assert_eq!(world.asked(), 3, "once for the client, once in the background");
+    gate.add_permits(1);
+    eventually("the answer is kept", || ask()[1].ends_with("192.0.2.2"));
+    assert_eq!(world.asked(), 3);
+    eventually("the attempt is over", || {
+        world.shared.attempts.available_permits() == super::super::fallback::MOST_ATTEMPTS
+    });
+}
+
+#[test]
+fn all_who_wait_are_given_the_old_answer_as_they_understand_it() {
+    // A source that is slow, and one that fails.
+    for (response_timer, asked) in [(Duration::from_millis(20), 3), (Duration::from_secs(60), 2)] {
+        let (world, gate) = gated(response_timer, |_| unresolved().into());
+        let queries: Vec<Query> = (0..100)
+            .map(|index| {
+                let query = world.query("example.org.", RecordType::A);
+                if index % 2 == 1 { with_edns(query, false) } else { query }
+            })
+            .collect();
+        let answers = together(&world, &queries, (asked == 2).then_some(&gate));
+        for (query, answer) in queries.iter().zip(&answers) {
+            assert_eq!(lines(query, answer)[..2], *STALE);
+            assert_eq!(errors(answer), if query.edns.is_some() { &[3][..] } else { &[] });
+        }
+        world.after_asked(asked);
+        assert_eq!(world.asked(), asked, "the first client's, and one in the background if slow");
+    }
+}

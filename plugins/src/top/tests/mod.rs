@@ -1,0 +1,5 @@
+//! Sketches against exact counts, and the lists as they are shown.
+
+mod lists;
+mod settings;
+mod sketches;
