@@ -117,16 +117,20 @@ impl Gate {
         filled: impl FnOnce() -> f32,
         mut report: impl FnMut(IpAddr, u64),
     ) {
-        let full = self.full >= self.pressure;
         if self.state != State::Open && !self.window.is_over(now) {
             return;
         }
-        let pressed = full && (self.state == State::Open || filled() > MOST_FILLED);
+        let pressed = self.full >= self.pressure && filled() > MOST_FILLED;
         self.state = match self.state {
-            State::Open => State::Counting,
+            State::Open if pressed => State::Counting,
+            State::Open => {
+                self.full = 0;
+                return;
+            }
             State::Counting => match self.window.fair().filter(|_| pressed) {
                 Some(bound) => self.bounded(bound, now),
                 None => {
+                    self.full = 0;
                     self.pressure = (self.pressure * 4).min(MOST_PRESSURE);
                     State::Open
                 }
@@ -154,6 +158,7 @@ impl Gate {
         }
         self.window.begin(now);
     }
+
     fn bounded(&mut self, bound: u16, now: Instant) -> State {
         self.full = 0;
         self.pressure = PRESSURE;

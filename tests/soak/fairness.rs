@@ -25,7 +25,7 @@ pub(crate) fn run(length: Length) -> String {
         ..Launch::default()
     });
     let (step, duration) = match length {
-        Length::Long => (Duration::from_secs(3), Duration::from_secs(120)),
+        Length::Long => (Duration::from_secs(3), Duration::from_secs(90)),
         Length::Short => (Duration::from_secs(1), Duration::from_secs(6)),
     };
     let Ramp { peak, .. } = ramp(|rate| {
@@ -62,7 +62,7 @@ pub(crate) fn waiting(length: Length) -> String {
         block: &block,
         ..Launch::default()
     });
-    let duration = Duration::from_secs(if length == Length::Long { 120 } else { 6 });
+    let duration = Duration::from_secs(if length == Length::Long { 90 } else { 6 });
     let rate = 1000.0;
     let others =
         || Stream::new(&clients(1, 99), server.address, rate, Names::Fresh("example.net."));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use periplus_core::codes::{RecordType, flags, opcode};
+use periplus_core::memory::Budget;
 use periplus_core::plugin::{Next, Outcome, Plugin};
 use periplus_core::query::Query;
 use periplus_core::reply::{Answer, Reply};
@@ -50,7 +51,7 @@ impl Cache {
     pub(super) fn with_clock(settings: Settings, setup: &mut Setup<'_>, clock: Clock) -> Cache {
         let shared = Arc::new(Shared {
             metrics: Metrics::new(setup, &settings.zones.joined()),
-            store: Store::new(Side::BOTH.map(|side| settings.bounds(side))),
+            store: Store::new(Side::BOTH.map(|side| settings.bounds(side, Budget::of_process()))),
             failures: Failures::new(settings.servfail),
             attempts: Arc::new(Semaphore::new(MOST_ATTEMPTS)),
             flights: Arc::default(),

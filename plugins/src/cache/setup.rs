@@ -6,6 +6,7 @@ use std::time::Duration;
 use periplus_core::corefile::{
     self, Diagnostic, Diagnostics, Directive, Line, Word, only_once, unknown_property,
 };
+use periplus_core::memory::Budget;
 use periplus_core::name::NameRef;
 use periplus_core::plugin::Plugin;
 use periplus_core::setup::Setup;
@@ -61,10 +62,12 @@ impl Limits {
     }
 
     /// CoreDNS's capacity counts entries, so that one name with a large answer weighs as much as one with a small one. Here the same
-    /// number also bounds the memory: as many KiB as entries.
-    pub(super) fn bounds(self) -> Bounds {
+    /// number also bounds the memory: as many KiB as entries, and no more than an eighth of the memory limit.
+    pub(super) fn bounds(self, budget: Budget) -> Bounds {
         let entries = self.capacity.max(LEAST_CAPACITY);
-        Bounds { entries, bytes: entries.saturating_mul(BYTES_PER_ENTRY) }
+        let bytes = entries.saturating_mul(BYTES_PER_ENTRY);
+        let least = LEAST_CAPACITY * BYTES_PER_ENTRY;
+        Bounds { entries, bytes: budget.count(PARTS, 1, least, bytes) }
     }
 }
 
@@ -138,6 +141,8 @@ const MOST_CAPACITY: usize = i32::MAX as usize;
 const LEAST_CAPACITY: usize = 1024;
 /// An entry of one address takes about 500 bytes here, one of a signed answer two to four thousand.
 const BYTES_PER_ENTRY: usize = 1024;
+/// A side may have one of so many parts of the process's memory limit.
+const PARTS: u64 = 8;
 /// RFC 2308 section 7.1: a server failure must not be cached longer than five minutes; RFC 8767 section 5 says the same of the recheck.
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
 /// RFC 2181 section 8: a TTL has 31 bits.
@@ -226,8 +231,8 @@ impl Settings {
     }
 
     /// What a side may hold.
-    pub(super) fn bounds(&self, side: Side) -> Bounds {
-        self.limits(side).bounds()
+    pub(super) fn bounds(&self, side: Side, budget: Budget) -> Bounds {
+        self.limits(side).bounds(budget)
     }
 
     /// For how long entries stay usable after the end of their TTL.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use periplus_core::memory::Budget;
+
 use super::super::setup::{Limits, Prefetch, Settings, Stale, StaleMode};
 use super::super::store::{Bounds, Side};
 use super::settings;
@@ -43,9 +45,12 @@ fn capacity_bounds_entries_and_bytes() {
     for (text, entries) in
         [("cache", 10_000), ("cache {\nsuccess 5000\n}", 5000), ("cache {\nsuccess 1\n}", 1024)]
     {
-        let bounds = settings(text).bounds(Side::Success);
+        let bounds = settings(text).bounds(Side::Success, Budget::default());
         assert_eq!(bounds, Bounds { entries, bytes: entries * 1024 }, "{text}");
     }
+    let small = Budget::new(Some(64 << 20));
+    let bounds = settings("cache").bounds(Side::Success, small);
+    assert_eq!(bounds, Bounds { entries: 10_000, bytes: 8 << 20 }, "an eighth of the memory limit");
 }
 
 #[test]
