@@ -11,6 +11,8 @@
 //!                                    \-> the buffer fills up again -> half of it, for 2, 4 ... 32 seconds
 //! ```
 //!
+//! Where the buffer goes on filling, what must wait for an upstream is turned away as well: it costs several times what an answer at hand does.
+//!
 //! Where all are as loud, or there is only one, nobody is turned away: it would help nobody.
 //!
 //! Clients are counted by a count-min sketch (Cormode and Muthukrishnan, 2005) of two rows: the memory is the same for any number of
@@ -32,6 +34,8 @@ const WINDOW_TIME: Duration = Duration::from_millis(100);
 const LEAST: u16 = 32;
 /// The part of the socket's buffer that may be in use before it counts as filling up.
 const MOST_FILLED: f32 = 0.125;
+/// The part in use from which on the worker has no time for what must wait.
+const OVERLOADED: f32 = 0.5;
 /// How long it must be calm before the bound is doubled.
 const HOLD: Duration = Duration::from_secs(1);
 /// That time is doubled each time that it was too early, up to this.
@@ -45,6 +49,8 @@ pub(super) struct Gate {
     /// Full batches, one after another, and how many are too many.
     full: u32,
     pressure: u32,
+    /// Which part of the socket's buffer was in use when it was looked at last; 0 once it was emptied.
+    backlog: f32,
     window: Window,
     hold: Duration,
 }
@@ -74,7 +80,14 @@ struct Window {
 impl Gate {
     /// An open gate.
     pub(super) fn new() -> Gate {
-        Gate { state: State::Open, full: 0, pressure: PRESSURE, window: Window::new(), hold: HOLD }
+        Gate {
+            state: State::Open,
+            full: 0,
+            pressure: PRESSURE,
+            backlog: 0.0,
+            window: Window::new(),
+            hold: HOLD,
+        }
     }
 
     /// Tells that a batch was received, and whether it was as large as batches get. `filled` tells which part of the socket's buffer is in use,
@@ -87,10 +100,23 @@ impl Gate {
         filled: impl FnOnce() -> f32,
         report: impl FnMut(IpAddr, u64),
     ) {
-        self.full = if full { self.full + 1 } else { 0 };
-        if self.state != State::Open || self.full >= self.pressure {
-            self.turn(now, filled, report);
+        if full {
+            self.full += 1;
+            if self.full.is_multiple_of(PRESSURE) {
+                self.backlog = filled();
+            }
+        } else {
+            (self.full, self.backlog) = (0, 0.0);
         }
+        if self.state != State::Open || self.full >= self.pressure {
+            self.turn(now, report);
+        }
+    }
+
+    /// Whether more is lost than anybody's share explains: only what can be answered at once is worth its time.
+    #[inline]
+    pub(super) fn is_overloaded(&self) -> bool {
+        self.backlog > OVERLOADED
     }
 
     /// Whether nobody needs to be asked for.
@@ -111,16 +137,11 @@ impl Gate {
         }
     }
 
-    fn turn(
-        &mut self,
-        now: Instant,
-        filled: impl FnOnce() -> f32,
-        mut report: impl FnMut(IpAddr, u64),
-    ) {
+    fn turn(&mut self, now: Instant, mut report: impl FnMut(IpAddr, u64)) {
         if self.state != State::Open && !self.window.is_over(now) {
             return;
         }
-        let pressed = self.full >= self.pressure && filled() > MOST_FILLED;
+        let pressed = self.full >= self.pressure && self.backlog > MOST_FILLED;
         self.state = match self.state {
             State::Open if pressed => State::Counting,
             State::Open => {
@@ -301,6 +322,19 @@ mod tests {
             assert!(shares[1..].iter().all(|share| *share == 1.0), "{times}: {shares:?}");
             assert!(flood.turned_away[0] > 0 && flood.turned_away[1..].iter().all(|n| *n == 0));
         }
+    }
+
+    #[test]
+    fn what_must_wait_is_put_off_only_while_the_buffer_is_half_full() {
+        let (mut gate, now) = (Gate::new(), Instant::now());
+        for (filled, overloaded) in [(0.4, false), (0.6, true), (0.1, false), (1.0, true)] {
+            for _ in 0..PRESSURE {
+                gate.received(true, now, || filled, |_, _| {});
+            }
+            assert_eq!(gate.is_overloaded(), overloaded, "{filled}");
+        }
+        gate.received(false, now, || 1.0, |_, _| {});
+        assert!(!gate.is_overloaded(), "the buffer was emptied");
     }
 
     #[test]

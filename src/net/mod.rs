@@ -84,6 +84,8 @@ struct Shared {
     heartbeats: Heartbeats,
     /// Requests that get no answer because none is due: messages that are no queries, and what a plugin keeps silent about.
     unanswered: Counter,
+    /// Requests that would have to wait, while there was no time for them.
+    put_off: Counter,
     /// Answers that the kernel did not take.
     unsent: Counter,
     receive_buffer: usize,
@@ -149,6 +151,7 @@ impl Listeners {
             losses: Losses::new(metrics),
             heartbeats: Heartbeats::new(metrics),
             unanswered: TurnedAway::counter(metrics, "no_answer_due"),
+            put_off: TurnedAway::counter(metrics, "overload"),
             unsent: TurnedAway::counter(metrics, "not_sent"),
             receive_buffer: budget.count(
                 8 * SOCKETS_OF_WORKER * workers as u64,

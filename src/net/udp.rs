@@ -269,6 +269,7 @@ impl Round {
             match server.respond(request, query, &mut out.compressor, &mut out.responses) {
                 Response::Ready => batch.queue(index, start..out.responses.len()),
                 Response::Silence => self.shared.unanswered.add(1),
+                Response::Later(_) if self.gate.is_overloaded() => self.shared.put_off.add(1),
                 Response::Later(waiting) => {
                     if let Some(guard) = self.shared.limits.wait(query.peer.ip()) {
                         let task = Task { waiting, path: batch.return_path(index), _guard: guard };
