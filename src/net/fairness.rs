@@ -24,8 +24,6 @@ use std::time::{Duration, Instant};
 
 /// Batches that were full, one after another, after which the socket counts as never empty.
 const PRESSURE: u32 = 8;
-/// The same after counting has shown that nobody is louder than the others.
-const MOST_PRESSURE: u32 = 512;
 /// Requests after which counting begins anew ...
 const WINDOW: u16 = 1024;
 /// ... or the time, whichever comes first: where less comes, the bound means more than anybody needs.
@@ -33,7 +31,7 @@ const WINDOW_TIME: Duration = Duration::from_millis(100);
 /// No bound is less: 320 requests a second and worker are nobody's flood.
 const LEAST: u16 = 32;
 /// The part of the socket's buffer that may be in use before it counts as filling up.
-const MOST_FILLED: f32 = 0.125;
+const MOST_FILLED: f32 = 0.03;
 /// The part in use from which on the worker has no time for what must wait.
 const OVERLOADED: f32 = 0.5;
 /// How long it must be calm before the bound is doubled.
@@ -46,9 +44,8 @@ const SLOTS: usize = 2048;
 /// What one worker knows about who sends how much.
 pub(super) struct Gate {
     state: State,
-    /// Full batches, one after another, and how many are too many.
+    /// Full batches, one after another.
     full: u32,
-    pressure: u32,
     /// Which part of the socket's buffer was in use when it was looked at last; 0 once it was emptied.
     backlog: f32,
     window: Window,
@@ -80,14 +77,7 @@ struct Window {
 impl Gate {
     /// An open gate.
     pub(super) fn new() -> Gate {
-        Gate {
-            state: State::Open,
-            full: 0,
-            pressure: PRESSURE,
-            backlog: 0.0,
-            window: Window::new(),
-            hold: HOLD,
-        }
+        Gate { state: State::Open, full: 0, backlog: 0.0, window: Window::new(), hold: HOLD }
     }
 
     /// Tells that a batch was received, and whether it was as large as batches get. `filled` tells which part of the socket's buffer is in use,
@@ -108,7 +98,7 @@ impl Gate {
         } else {
             (self.full, self.backlog) = (0, 0.0);
         }
-        if self.state != State::Open || self.full >= self.pressure {
+        if self.state != State::Open || self.full >= PRESSURE {
             self.turn(now, report);
         }
     }
@@ -141,7 +131,7 @@ impl Gate {
         if self.state != State::Open && !self.window.is_over(now) {
             return;
         }
-        let pressed = self.full >= self.pressure && self.backlog > MOST_FILLED;
+        let pressed = self.full >= PRESSURE && self.backlog > MOST_FILLED;
         self.state = match self.state {
             State::Open if pressed => State::Counting,
             State::Open => {
@@ -152,7 +142,6 @@ impl Gate {
                 Some(bound) => self.bounded(bound, now),
                 None => {
                     self.full = 0;
-                    self.pressure = (self.pressure * 4).min(MOST_PRESSURE);
                     State::Open
                 }
             },
@@ -182,7 +171,6 @@ impl Gate {
 
     fn bounded(&mut self, bound: u16, now: Instant) -> State {
         self.full = 0;
-        self.pressure = PRESSURE;
         State::Bounded { bound, rises_at: now + self.hold, rising: false }
     }
 }

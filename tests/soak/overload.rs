@@ -42,7 +42,12 @@ pub(crate) fn run(length: Length, megabytes: u64) -> String {
     let goodput = goodput(&tallies[0], flood);
     let offered = tallies.iter().map(|tally| tally.sent).sum::<u64>() as f64 / flood.as_secs_f64();
     assert!(server.is_running(), "it did not end: {}", server.said());
-    assert!(server.is_healthy(), "it is in health while it is flooded");
+    assert!(server.is_healthy(), "it is in health after the flood");
+    assert!(
+        !server.said().contains("no progress"),
+        "nor was a worker taken for stuck: {}",
+        server.said()
+    );
 
     let flooded = server.memory();
     let mut calm = flooded.resident;
