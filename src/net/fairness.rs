@@ -2,13 +2,14 @@
 //!
 //! While requests come faster than they are answered, they wait in the socket's buffer, and what finds it full is lost, whoever sent it. So a
 //! worker whose socket is never empty and fills up bounds what each client gets of its time: whoever has sent more than the bound in a
-//! window is turned away unread, which costs a third of an answer. The bound is one for all, twice what clients send but for the loudest. It is
-//! doubled while all is calm, and halved where that was too much.
+//! window is turned away unread, which costs a third of an answer. The bound is one for all: a quarter of what the loudest has sent, and a quarter of
+//! that if the buffer goes on filling, but no less than twice what the others send. When all is calm it is doubled, in steps, until it is gone or was
+//! too much.
 //!
 //! ```text
-//! full batches in a row -> count one window; the buffer fills up -> a bound
-//! calm for a second     -> twice the bound -> ... -> no bound: nothing is counted any more
-//!                                    \-> the buffer fills up again -> half of it, for 2, 4 ... 32 seconds
+//! the buffer fills up -> count one window -> a bound
+//! calm for 2 seconds  -> twice the bound -> ... -> no bound: nothing is counted any more
+//!                                  \-> the buffer fills up again -> a quarter of it, for 4, 8 ... 64 seconds
 //! ```
 //!
 //! Where the buffer goes on filling, what must wait for an upstream is turned away as well: it costs several times what an answer at hand does.
@@ -35,9 +36,11 @@ const MOST_FILLED: f32 = 0.03;
 /// The part in use from which on the worker has no time for what must wait.
 const OVERLOADED: f32 = 0.5;
 /// How long it must be calm before the bound is doubled.
-const HOLD: Duration = Duration::from_secs(1);
+const HOLD: Duration = Duration::from_secs(2);
 /// That time is doubled each time that it was too early, up to this.
-const MOST_HOLD: Duration = Duration::from_secs(32);
+const MOST_HOLD: Duration = Duration::from_secs(64);
+/// How long it is doubled again and again once that has begun: the others should not wait long for what comes of it.
+const STEP: Duration = Duration::from_millis(50);
 /// Counters in each row.
 const SLOTS: usize = 2048;
 
@@ -138,24 +141,22 @@ impl Gate {
                 self.full = 0;
                 return;
             }
-            State::Counting => match self.window.fair().filter(|_| pressed) {
+            State::Counting => match self.window.bound(WINDOW).filter(|_| pressed) {
                 Some(bound) => self.bounded(bound, now),
                 None => {
                     self.full = 0;
                     State::Open
                 }
             },
-            State::Bounded { bound, rising: true, .. } if pressed => {
-                self.hold = (self.hold * 2).min(MOST_HOLD);
-                self.bounded(bound / 2, now)
-            }
-            State::Bounded { bound, .. } if pressed => {
-                let fair = self.window.fair().unwrap_or(bound);
-                self.bounded((bound / 2).max(fair).min(bound), now)
+            State::Bounded { bound, rising, .. } if pressed => {
+                if rising {
+                    self.hold = (self.hold * 2).min(MOST_HOLD);
+                }
+                self.bounded(self.window.bound(bound).unwrap_or(bound), now)
             }
             State::Bounded { bound, rises_at, .. } if now >= rises_at => {
                 if bound < WINDOW {
-                    State::Bounded { bound: bound * 2, rises_at: now + HOLD, rising: true }
+                    State::Bounded { bound: bound * 2, rises_at: now + STEP, rising: true }
                 } else {
                     self.hold = HOLD;
                     State::Open
@@ -215,11 +216,12 @@ impl Window {
         sent
     }
 
-    /// Twice what clients sent but for the loudest, if that sent more.
-    fn fair(&self) -> Option<u16> {
+    /// A bound that turns away some of what the loudest sends, and nothing of what is usual; `None` where nobody is loud.
+    fn bound(&self, before: u16) -> Option<u16> {
         let others = self.clients.checked_sub(1).filter(|others| *others > 0)?;
         let usual = self.requests.saturating_sub(self.loudest) / others;
-        Some(usual.saturating_mul(2).max(LEAST)).filter(|fair| *fair < self.loudest)
+        let bound = (self.loudest.min(before) / 4).max(usual.saturating_mul(2)).max(LEAST);
+        Some(bound).filter(|bound| *bound < self.loudest.min(before))
     }
 
     fn turn_away(&mut self, client: IpAddr) {
