@@ -25,11 +25,16 @@ pub(crate) async fn keep_memory_small() {
     }
 }
 
+/// How often memory is given back after a flood: what a flood leaves behind is freed over half a minute.
+const TIMES: u32 = 8;
+
 /// What was resident when it was looked at last, and the least since memory was given back.
 #[derive(Default)]
 struct Level {
     last: u64,
     least: u64,
+    /// How often it is worth it anyway.
+    again: u32,
 }
 
 impl Level {
@@ -38,11 +43,14 @@ impl Level {
         let grows = pages > self.last;
         self.last = pages;
         self.least = self.least.min(pages);
-        !grows && pages > self.least + self.least / 32 + SLACK
+        if !grows && pages > self.least + self.least / 32 + SLACK {
+            self.again = TIMES;
+        }
+        !grows && self.again > 0
     }
 
     fn given_back(&mut self, pages: u64) {
-        *self = Level { last: pages, least: pages };
+        *self = Level { last: pages, least: pages, again: self.again.saturating_sub(1) };
     }
 }
 
@@ -56,20 +64,31 @@ fn resident_pages() -> Option<u64> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn memory_is_given_back_once_after_it_has_grown() {
-        let mut level = Level::default();
-        let mut given_back = Vec::new();
-        for (at, pages) in
-            [3000, 3000, 9000, 9100, 9100, 3050, 3050, 3060, 3050].into_iter().enumerate()
-        {
-            if level.is_worth_it(pages) {
-                given_back.push(at);
-                level.given_back(if at == 1 { 3000 } else { 3050 });
+    /// At which looks memory is given back, which leaves as many pages as the second number says.
+    fn given_back(looks: &[(u64, u64)]) -> Vec<usize> {
+        let mut level = Level { last: 3000, least: 3000, again: 0 };
+        let mut found = Vec::new();
+        for (at, (pages, after)) in looks.iter().enumerate() {
+            if level.is_worth_it(*pages) {
+                found.push(at);
+                level.given_back(*after);
             }
         }
-        // Once after the start, once after the flood; not while it grows, and not for a little.
-        assert_eq!(given_back, [1, 4]);
+        found
+    }
+
+    #[test]
+    fn memory_is_given_back_after_it_has_grown() {
+        let flood = [(3000, 0), (9000, 0), (9100, 0), (9100, 5000), (5000, 4000), (4000, 3050)];
+        let calm = [(3050, 3050); 20];
+        let found = given_back(&[&flood[..], &calm[..]].concat());
+        // Not while it grows; then some times, for what is freed late; then no more.
+        assert_eq!(found, (3..3 + TIMES as usize).collect::<Vec<_>>());
+        assert_eq!(
+            given_back(&[(3000, 0), (3060, 0), (3050, 0), (3000, 0)]),
+            [],
+            "a little is no reason"
+        );
     }
 
     #[test]

@@ -9,9 +9,9 @@ use crate::ramp::{Ramp, ramp};
 use crate::server::{Launch, Server, names};
 use crate::upstream::Upstream;
 
-/// A tenth of a CPU, in periods short enough for a socket's buffer to hold what comes meanwhile: so that the load can be ten times what is
+/// A twentieth of a CPU, in periods short enough for a socket's buffer to hold what comes meanwhile: so that the load can be ten times what is
 /// answered.
-const CPU: (u64, u64) = (1000, 10_000);
+const CPU: (u64, u64) = (500, 10_000);
 
 /// Floods a server that has `megabytes` of memory.
 pub(crate) fn run(length: Length, megabytes: u64) -> String {
@@ -35,7 +35,7 @@ pub(crate) fn run(length: Length, megabytes: u64) -> String {
         (goodput(&cluster, step), rate / 2.0)
     });
 
-    let flood = Duration::from_secs(if length == Length::Long { 180 } else { 8 });
+    let flood = Duration::from_secs(if length == Length::Long { 120 } else { 8 });
     let before = dropped(&server);
     // What waits at the end is answered, or given up, within five seconds.
     let tallies = offer(&server, 10.0 * saturation, flood, Duration::from_secs(6));
