@@ -11,7 +11,7 @@ use crate::upstream::Upstream;
 
 /// A twentieth of a CPU, in periods short enough for a socket's buffer to hold what comes meanwhile: so that the load can be ten times what is
 /// answered.
-const CPU: (u64, u64) = (500, 10_000);
+const CPU: (u64, u64) = (1000, 20_000);
 
 /// Floods a server that has `megabytes` of memory.
 pub(crate) fn run(length: Length, megabytes: u64) -> String {
