@@ -15,6 +15,7 @@ use periplus_core::output::Output;
 use socket2::{Domain, Socket, Type};
 
 use crate::support::client::{connect, question, read, tcp, udp, write};
+use crate::support::fake::{Fake, answers};
 use crate::support::peer::Peer;
 use crate::support::server::TestServer;
 
@@ -52,9 +53,14 @@ impl Small {
     }
 
     fn told_to_go(&self) -> u64 {
+        self.dropped("connections")
+    }
+
+    /// What was turned away for a reason.
+    fn dropped(&self, reason: &str) -> u64 {
         let text = self.metrics.expose();
-        let name = "periplus_dropped_requests_total{reason=\"connections\"} ";
-        let value = text.lines().find_map(|line| line.strip_prefix(name));
+        let name = format!("periplus_dropped_requests_total{{reason=\"{reason}\"}} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&name));
         value.and_then(|value| value.parse().ok()).expect("the counter is there")
     }
 }
@@ -148,6 +154,17 @@ fn only_a_few_connections_may_send_long_messages_at_once() {
 }
 
 #[test]
+fn a_message_to_which_no_answer_is_due_is_counted() {
+    let server = Small::start();
+    let mut stream = connect_from(2, server.address);
+    let mut response = question(1, "example.org", 1, None);
+    response[2] |= 0x80;
+    write(&mut stream, &response);
+    assert!(asks(&mut stream), "the connection goes on");
+    assert_eq!(server.dropped("no_answer_due"), 1);
+}
+
+#[test]
 fn a_message_of_the_largest_size_is_answered_and_its_room_given_back() {
     let server = Small::start();
     let mut stream = connect_from(2, server.address);
@@ -159,6 +176,33 @@ fn a_message_of_the_largest_size_is_answered_and_its_room_given_back() {
         assert_eq!(answer[..2], [0, 7]);
         assert!(asks(&mut stream), "the same connection goes on");
     }
+}
+
+#[test]
+fn who_asked_before_the_server_ends_gets_an_answer() {
+    let upstream = Fake::start(|request, from| {
+        std::thread::sleep(Duration::from_millis(300));
+        answers(request, from)
+    });
+    let corefile = format!(".:PORT {{\n    forward . {}\n}}\n", upstream.address);
+    let mut server = TestServer::start(&corefile);
+    let mut owed = connect(server.address);
+    write(&mut owed, &question(1, "example.org", 1, None));
+    while upstream.asked().is_empty() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // These have only just come, and some were not even accepted.
+    let mut new: Vec<TcpStream> = (0..50)
+        .map(|_| {
+            let mut stream = connect(server.address);
+            write(&mut stream, &question(2, "example.org", 1, None));
+            stream
+        })
+        .collect();
+    server.program().close();
+    assert!(read(&mut owed).is_some());
+    let answered = new.iter_mut().filter_map(read).count();
+    assert_eq!(answered, 50);
 }
 
 #[test]

@@ -67,7 +67,7 @@ const TCP_UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// Workers that have not ended by then never will: they give up on what waits after 5 s.
 const LAST_LOOK: Duration = Duration::from_secs(8);
 /// Connections that may wait to be accepted.
-const TCP_BACKLOG: i32 = 1024;
+const TCP_BACKLOG: usize = 1024;
 
 /// All sockets of the process.
 pub struct Listeners {
@@ -97,6 +97,7 @@ struct Shared {
 struct Listener {
     inner: Arc<ListenerState>,
     tcp_stop: CancellationToken,
+    tcp: tokio::task::JoinHandle<()>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
@@ -234,12 +235,16 @@ impl Listener {
     fn close(self) {
         self.stop();
         let begun = Instant::now();
+        let wait_until = |is_finished: &dyn Fn() -> bool| {
+            while !is_finished() && begun.elapsed() < LAST_LOOK {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        wait_until(&|| self.tcp.is_finished());
         for thread in self.threads {
             // A worker ends when its socket has been empty for one look-up interval and nobody waits. One that is stuck must not
             // keep the process from ending.
-            while !thread.is_finished() && begun.elapsed() < LAST_LOOK {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            wait_until(&|| thread.is_finished());
             if thread.is_finished() {
                 let _ = thread.join();
             } else {
@@ -333,13 +338,9 @@ impl Sockets {
             })
             .collect();
         let tcp_stop = CancellationToken::new();
-        shared.runtime.spawn(tcp::serve(
-            Arc::clone(&inner),
-            Arc::clone(shared),
-            self.tcp,
-            tcp_stop.clone(),
-        ));
-        Listener { inner, tcp_stop, threads }
+        let tcp = tcp::serve(Arc::clone(&inner), Arc::clone(shared), self.tcp, tcp_stop.clone());
+        let tcp = shared.runtime.spawn(tcp);
+        Listener { inner, tcp_stop, tcp, threads }
     }
 }
 
@@ -389,7 +390,7 @@ fn tcp_socket(address: SocketAddr) -> io::Result<TcpListener> {
     #[cfg(target_os = "linux")]
     let _ = socket.set_tcp_user_timeout(Some(TCP_UNACKNOWLEDGED));
     socket.bind(&address.into())?;
-    socket.listen(TCP_BACKLOG)?;
+    socket.listen(TCP_BACKLOG as i32)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connections::{ConnectionGuard, LongMessage};
 use super::limits::WaitingGuard;
-use super::{ListenerState, Shared};
+use super::{ListenerState, Shared, TCP_BACKLOG};
 
 /// The first message must have begun by then (CoreDNS's read time-out).
 const FIRST_MESSAGE: Duration = Duration::from_secs(3);
@@ -34,7 +34,9 @@ const MAX_OWED: usize = 64;
 const READ_AHEAD: usize = 4096;
 /// A response buffer larger than this is not kept.
 const RESPONSE: usize = 4096;
-/// How long open connections may go on after the listener stops.
+/// After the listener stops, what peers had asked before they could know is read for so long.
+const LAST_MESSAGE: Duration = Duration::from_millis(200);
+/// How long open connections may go on after the listener stops, until they have their answers.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 thread_local! {
@@ -58,6 +60,12 @@ pub(super) async fn serve(
     };
     let places = Arc::clone(shared.limits.connections());
     let mut connections = JoinSet::new();
+    let take = |connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr| {
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let place = places.enter(peer.ip(), Instant::now());
+        let connection = Connection::new(&listener, &shared, &stream, peer);
+        connections.spawn(connection.run_to_end(stream, stop.clone(), place));
+    };
     loop {
         while places.must_pause() {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -68,12 +76,7 @@ pub(super) async fn serve(
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                let place = places.enter(peer.ip(), Instant::now());
-                let connection = Connection::new(&listener, &shared, &stream, peer);
-                connections.spawn(connection.run_to_end(stream, stop.clone(), place));
-            }
+            Ok((stream, peer)) => take(&mut connections, stream, peer),
             Err(error) => {
                 // Out of descriptors: one connection less. Otherwise the connection is already gone, and the next one may be fine.
                 if let Some(libc::EMFILE | libc::ENFILE) = error.raw_os_error() {
@@ -83,7 +86,17 @@ pub(super) async fn serve(
             }
         }
     }
-    drop(socket);
+    // Whom the kernel has connected already would lose the connection with the socket. They did not come too late: they get an answer.
+    if let Ok(socket) = socket.into_std() {
+        let waiting = std::iter::from_fn(|| socket.accept().ok()).take(TCP_BACKLOG);
+        for (stream, peer) in waiting {
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                take(&mut connections, stream, peer);
+            }
+        }
+    }
     let all = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(FAREWELL, all).await;
 }
@@ -142,13 +155,13 @@ impl Connection {
     ) -> io::Result<()> {
         let _ = stream.set_nodelay(true);
         let mut received = Received::new();
-        let mut open = true;
+        let (mut open, mut stopping) = (true, false);
         let patience = tokio::time::sleep(FIRST_MESSAGE);
         tokio::pin!(patience);
         while open || !self.owed.is_empty() {
             let may_read = open && self.owed.len() < MAX_OWED;
             let was_partial = received.is_partial();
-            let impatient = open && (self.owed.is_empty() || may_read && was_partial);
+            let impatient = open && (stopping || self.owed.is_empty() || may_read && was_partial);
             tokio::select! {
                 read = stream.read_buf(&mut received.bytes), if may_read => {
                     if read? == 0 {
@@ -161,7 +174,7 @@ impl Connection {
                     if whole {
                         place.used(Instant::now());
                     }
-                    if whole || !was_partial {
+                    if !stopping && (whole || !was_partial) {
                         patience.as_mut().reset(received.deadline());
                     }
                 }
@@ -177,12 +190,15 @@ impl Connection {
                     }
                     place.used(Instant::now());
                     // While nothing was read, the rest of a message could not come.
-                    if !may_read || !was_partial {
+                    if !stopping && (!may_read || !was_partial) {
                         patience.as_mut().reset(received.deadline());
                     }
                 }
                 () = &mut patience, if impatient => open = false,
-                () = stop.cancelled(), if open => open = false,
+                () = stop.cancelled(), if open && !stopping => {
+                    stopping = true;
+                    patience.as_mut().reset(tokio::time::Instant::now() + LAST_MESSAGE);
+                }
             }
         }
         Ok(())
@@ -212,7 +228,7 @@ impl Connection {
             });
             match response {
                 Response::Ready => self.write(stream).await?,
-                Response::Silence => {}
+                Response::Silence => self.shared.unanswered.add(1),
                 Response::Later(waiting) => self.owe(waiting),
             }
             at += 2 + length;

@@ -5,6 +5,8 @@
 pub mod client;
 #[path = "../support/cluster.rs"]
 pub mod cluster;
+#[path = "../support/fake.rs"]
+pub mod fake;
 #[path = "../support/ports.rs"]
 pub mod ports;
 #[path = "../support/process.rs"]

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::fake::answers;
+
 /// How often its thread looks whether it is over.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -32,11 +34,9 @@ impl Upstream {
                 if let Ok((length, client)) = socket.recv_from(&mut request) {
                     // Nobody waits for what is later than all that.
                     if owed.len() < 100_000 {
-                        owed.push_back((
-                            Instant::now() + delay,
-                            client,
-                            answer(&request[..length]),
-                        ));
+                        let due = Instant::now() + delay;
+                        let answers = answers(&request[..length], client);
+                        owed.extend(answers.into_iter().map(|answer| (due, client, answer)));
                     }
                 }
                 while owed.front().is_some_and(|(due, ..)| *due <= Instant::now()) {
@@ -54,20 +54,4 @@ impl Drop for Upstream {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
     }
-}
-
-/// The request as a response with one A record.
-fn answer(request: &[u8]) -> Vec<u8> {
-    let mut at = 12;
-    while request.get(at).is_some_and(|length| *length > 0) {
-        at += 1 + usize::from(request[at]);
-    }
-    let mut message = request[..(at + 5).min(request.len())].to_vec();
-    if message.len() > 12 {
-        message[2] |= 0x80;
-        message[3] = 0x80;
-        message[4..12].copy_from_slice(&[0, 1, 0, 1, 0, 0, 0, 0]);
-        message.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
-    }
-    message
 }

@@ -21,7 +21,6 @@ use periplus_core::reply::{Answer, FailureKind, Reply};
 use super::handler::Shared;
 use super::item::Item;
 use super::question::Question;
-use super::refresh::Accept;
 use super::setup::Fallback;
 use super::store::{Side, View, Worth};
 
@@ -124,8 +123,7 @@ impl Shared {
         self.metrics.at(server).prefetches.add(1);
         let (shared, query) = (Arc::clone(self), query.clone());
         tokio::spawn(async move {
-            let mut answer = next.borrow().authenticated().run(&query).wait().await;
-            shared.accept(&query, &mut answer, server, Accept::Refreshed);
+            shared.ask_again(&query, &next, server).await;
             drop(permit);
         });
     }

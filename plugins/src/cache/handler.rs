@@ -49,9 +49,10 @@ impl Cache {
     }
 
     pub(super) fn with_clock(settings: Settings, setup: &mut Setup<'_>, clock: Clock) -> Cache {
+        let budget = Budget::of_process();
         let shared = Arc::new(Shared {
             metrics: Metrics::new(setup, &settings.zones.joined()),
-            store: Store::new(Side::BOTH.map(|side| settings.bounds(side, Budget::of_process()))),
+            store: Store::new(Side::BOTH.map(|side| settings.bounds(side, budget))),
             failures: Failures::new(settings.servfail),
             attempts: Arc::new(Semaphore::new(MOST_ATTEMPTS)),
             flights: Arc::default(),

@@ -106,8 +106,7 @@ impl Shared {
             let exchange = tokio::spawn({
                 let (shared, query) = (Arc::clone(&shared), query.clone());
                 async move {
-                    let mut answer = next.borrow().authenticated().run(&query).wait().await;
-                    let accepted = shared.accept(&query, &mut answer, server, Accept::Refreshed);
+                    let (accepted, answer) = shared.ask_again(&query, &next, server).await;
                     if !matches!(accepted, Accepted::No)
                         && let Some(ticket) = ticket
                     {
@@ -125,6 +124,18 @@ impl Shared {
                 _ => shared.stale_reply(&item, &query, server).into(),
             }
         })
+    }
+
+    /// Asks inward in a client's place, and keeps what may take the place of a stale entry.
+    pub(super) async fn ask_again(
+        &self,
+        query: &Query,
+        next: &OwnedNext,
+        server: usize,
+    ) -> (Accepted, Answer) {
+        let mut answer = next.borrow().authenticated().run(query).wait().await;
+        let accepted = self.accept(query, &mut answer, server, Accept::Refreshed);
+        (accepted, answer)
     }
 
     fn refresh_in_background(
@@ -161,7 +172,7 @@ impl Shared {
     }
 
     /// Keeps the answer to a refresh, if it is good enough.
-    pub(super) fn accept(
+    fn accept(
         &self,
         query: &Query,
         answer: &mut Answer,
@@ -220,7 +231,7 @@ impl Shared {
 
 /// Which answers to a refresh are kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Accept {
+enum Accept {
     /// What would be kept for a client too: the entry is not over yet.
     Everything,
     /// What may take the place of a stale entry.
