@@ -10,6 +10,7 @@
 mod cpu_limit;
 mod fairness;
 mod group;
+mod half_open;
 mod load;
 mod overload;
 mod ramp;
@@ -18,7 +19,9 @@ mod rollout;
 mod server;
 mod support;
 mod upstream;
+mod wire;
 
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -35,16 +38,25 @@ enum Length {
 /// What a scenario found: some words for the table.
 type Scenario = fn(Length) -> String;
 
-const SCENARIOS: &[(&str, Scenario)] = &[
-    ("overload-64", |length| overload::run(length, 64)),
-    ("overload-170", |length| overload::run(length, 170)),
-    ("fairness", fairness::run),
-    ("fairness-waiting", fairness::waiting),
-    ("rollout-sigterm", rollout::sigterm),
-    ("rollout-takeover", rollout::takeover),
-    ("rollout-kill", rollout::kill),
-    ("reload", reload::run),
-    ("cpu-limit", cpu_limit::run),
+/// What a scenario makes that only root may make.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    ControlGroup,
+    NetworkNamespace,
+}
+
+const SCENARIOS: &[(&str, Needs, Scenario)] = &[
+    ("overload-64", Needs::ControlGroup, |length| overload::run(length, 64)),
+    ("overload-170", Needs::ControlGroup, |length| overload::run(length, 170)),
+    ("fairness", Needs::Nothing, fairness::run),
+    ("fairness-waiting", Needs::Nothing, fairness::waiting),
+    ("rollout-sigterm", Needs::Nothing, rollout::sigterm),
+    ("rollout-takeover", Needs::Nothing, rollout::takeover),
+    ("rollout-kill", Needs::Nothing, rollout::kill),
+    ("reload", Needs::Nothing, reload::run),
+    ("cpu-limit", Needs::ControlGroup, cpu_limit::run),
+    ("half-open", Needs::NetworkNamespace, half_open::run),
 ];
 
 fn main() -> ExitCode {
@@ -56,9 +68,19 @@ fn main() -> ExitCode {
     // Flags of the usual test harness mean nothing here.
     let wanted: Vec<&String> =
         arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
     let mut failed = false;
-    for (name, scenario) in SCENARIOS {
+    for (name, needs, scenario) in SCENARIOS {
         if !wanted.is_empty() && !wanted.iter().any(|wanted| name.contains(wanted.as_str())) {
+            continue;
+        }
+        let what = match needs {
+            Needs::ControlGroup if !is_root => "control group",
+            Needs::NetworkNamespace if !is_root => "network namespace",
+            _ => "",
+        };
+        if !what.is_empty() {
+            println!("| {name} | NOT RUN: only root may make a {what} | 0 s |");
             continue;
         }
         let begun = Instant::now();

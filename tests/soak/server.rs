@@ -141,6 +141,11 @@ impl Server {
         Memory { resident: field("VmRSS:"), peak: field("VmHWM:") }
     }
 
+    /// Its open descriptors.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.process.id())).map_or(0, Iterator::count)
+    }
+
     /// Whether `/health` says 200 within a second.
     pub(crate) fn is_healthy(&self) -> bool {
         page(self.health, "/health").is_ok_and(|page| page.starts_with("HTTP/1.1 200"))
