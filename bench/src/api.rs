@@ -5,6 +5,7 @@
 //! feature gate `WatchList` off), and objects as large as real ones, `managedFields` included. It has no protobuf: a client that
 //! prefers it gets JSON.
 
+mod error;
 mod kind;
 mod objects;
 
@@ -112,7 +113,7 @@ impl Store {
                 None => respond(
                     stream,
                     "404 Not Found",
-                    &[&objects::status(404, "NotFound", "no such path")],
+                    &[&error::status(404, "NotFound", "no such path")],
                 ),
             };
         };
@@ -124,7 +125,7 @@ impl Store {
             return respond(
                 stream,
                 "422 Unprocessable Entity",
-                &[&objects::status(422, "Invalid", message)],
+                &[&error::status(422, "Invalid", message)],
             );
         }
         let result = watch(stream, kind, parameters);
@@ -144,7 +145,7 @@ fn list_of(stream: &TcpStream, kind: &Kind, parameters: &Parameters<'_>) -> io::
         Some((version, from)) => {
             let version = version.parse().unwrap_or(0);
             let Some(all) = kind.list_of(version) else {
-                let error = objects::status(410, "Expired", "the list is not there any more");
+                let error = error::status(410, "Expired", "the list is not there any more");
                 return respond(stream, "410 Gone", &[&error]);
             };
             (all, version, from.parse().unwrap_or(0))

@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         };
         let mut questions = scenario.questions(&cluster)?;
         for _ in 0..rounds {
-            for kind in servers.iter().filter(|kind| scenario.suits(**kind)) {
+            for kind in servers.iter().filter(|kind| kind.takes_part_in(*scenario)) {
                 let turn = take_turn(*kind, &purpose, &mut questions, &upstream, duration, options)
                     .map_err(|error| format!("{} of {}: {error}", scenario.name(), kind.name()))?;
                 report.add(*scenario, *kind, turn);

@@ -7,7 +7,6 @@ use clap::ValueEnum;
 use crate::Result;
 use crate::cluster::{Cluster, Pod, Service};
 use crate::question::{A, AAAA, PTR, Question, Questions, SRV};
-use crate::servers::Kind;
 
 /// Questions that are asked again and again, in an order that does not change.
 const DISTINCT: usize = 8192;
@@ -103,19 +102,6 @@ impl Scenario {
     /// Whether each question makes the server ask the upstream, which shares the load's CPU.
     pub(crate) fn needs_upstream(self) -> bool {
         matches!(self, Scenario::Miss | Scenario::Stampede)
-    }
-
-    /// Whether this server can take part.
-    pub(crate) fn suits(self, kind: Kind) -> bool {
-        match kind {
-            Kind::Periplus | Kind::Coredns => true,
-            _ if matches!(self, Scenario::Relist | Scenario::Churn | Scenario::Workers) => false,
-            Kind::Floor => !self.is_tcp() && self != Scenario::Stampede,
-            Kind::Nsd | Kind::Knot => {
-                !self.needs_upstream()
-                    && !matches!(self, Scenario::CacheHit | Scenario::Log | Scenario::Pods)
-            }
-        }
     }
 
     /// The questions and what is expected of the answers.

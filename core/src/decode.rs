@@ -6,8 +6,9 @@
 use std::fmt;
 
 use crate::codes::{Class, Rcode, RecordType, flags};
+use crate::edns::Edns;
 use crate::name::{MAX_NAME, NameBuf, NameRef};
-use crate::query::{Edns, HEADER, Query};
+use crate::query::{HEADER, Query};
 use crate::record::{Entry, Owner, RdataNames, RecordSetBuilder, Section};
 use crate::reply::Reply;
 use crate::spelling::Respelling;

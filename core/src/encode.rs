@@ -7,8 +7,9 @@
 use crate::codes::{Rcode, RecordType, flags};
 pub use crate::compress::Compressor;
 use crate::compress::{QUESTION, pointer};
+use crate::edns::{ECHOED_FLAGS, Edns};
 use crate::name::NameRef;
-use crate::query::{Edns, HEADER, Query, response_limit};
+use crate::query::{HEADER, Query, response_limit};
 use crate::record::{Entry, Owner, RdataNames, Section};
 use crate::reply::{Answer, ExtendedError, Failure, FailureKind, Reply};
 
@@ -79,22 +80,6 @@ pub fn encode_bad_version(query: &Query, out: &mut Vec<u8>) {
     write_opt(&Edns::default(), Rcode::BADVERS, out);
 }
 
-/// The bits of the EDNS flag word that come back: DO and the seven after it, as in CoreDNS's `request.SizeAndDo`.
-const ECHOED_FLAGS: u16 = 0xff00;
-
-/// The OPT record that answers a client's when no plugin made one: size and flags as asked, and only the options that CoreDNS
-/// echoes.
-pub fn echoed_edns(edns: &Edns) -> Edns {
-    let mut echoed =
-        Edns { udp_size: edns.udp_size, flags: edns.flags & ECHOED_FLAGS, ..Edns::default() };
-    for (code, data) in edns.options() {
-        if edns.echoes(code) {
-            echoed.push_option(code, data);
-        }
-    }
-    echoed
-}
-
 /// Whether the response that [`encode`] makes of this reply has TC set. The reply is encoded to find out only if it could be too large.
 pub fn is_truncated(query: &Query, reply: &Reply) -> bool {
     if reply.has(flags::TC) {
@@ -133,7 +118,7 @@ fn encode_reply(query: &Query, reply: &Reply, compressor: &mut Compressor, out: 
             Some(&made)
         }
         (None, Some(asked)) => {
-            made = echoed_edns(asked);
+            made = asked.echoed();
             Some(&made)
         }
         (None, None) => None,

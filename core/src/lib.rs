@@ -11,6 +11,7 @@ pub mod codes;
 mod compress;
 pub mod corefile;
 pub mod decode;
+pub mod edns;
 pub mod encode;
 pub mod exchange;
 pub mod identity;

@@ -5,7 +5,8 @@ use std::fmt;
 use smallvec::SmallVec;
 
 use crate::codes::{Rcode, RecordType, edns_option, flags, opcode};
-use crate::query::{Edns, Query};
+use crate::edns::Edns;
+use crate::query::Query;
 use crate::record::{Entry, Section};
 
 /// The end of a query's way through the chain.
@@ -168,7 +169,7 @@ impl Reply {
     /// Attaches an extended DNS error (RFC 8914), if the client understands EDNS.
     pub fn set_extended_error(&mut self, query: &Query, error: ExtendedError) {
         let Some(edns) = &query.edns else { return };
-        let opt = self.opt.get_or_insert_with(|| Box::new(crate::encode::echoed_edns(edns)));
+        let opt = self.opt.get_or_insert_with(|| Box::new(edns.echoed()));
         opt.push_option(edns_option::EDE, &error.option_data());
     }
 

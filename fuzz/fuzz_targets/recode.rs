@@ -5,9 +5,10 @@ use hickory_proto::op::Message;
 use libfuzzer_sys::fuzz_target;
 use periplus_core::codes::{Class, RecordType, flags};
 use periplus_core::decode::decode;
+use periplus_core::edns::Edns;
 use periplus_core::encode::{Compressor, encode};
 use periplus_core::name::Name;
-use periplus_core::query::{Edns, Query, Transport};
+use periplus_core::query::{Query, Transport};
 use periplus_core::reply::Answer;
 use periplus_fuzz::records;
 

@@ -151,7 +151,7 @@ impl Kind {
 
 /// The line that says that a watch has to begin with a list.
 fn expired() -> String {
-    let error = super::objects::status(410, "Expired", "too old resource version");
+    let error = super::error::status(410, "Expired", "too old resource version");
     format!("{{\"type\":\"ERROR\",\"object\":{error}}}\n")
 }
 

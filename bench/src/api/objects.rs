@@ -53,12 +53,6 @@ pub(super) fn discovery(path: &str) -> Option<&'static str> {
     }
 }
 
-/// An error as the API server words it.
-pub(super) fn status(code: u16, reason: &str, message: &str) -> String {
-    json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code, "message": message })
-        .to_string()
-}
-
 fn namespace(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Namespace",

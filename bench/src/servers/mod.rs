@@ -78,6 +78,19 @@ impl Kind {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
+    /// Whether it can answer what a scenario asks.
+    pub(crate) fn takes_part_in(self, scenario: Scenario) -> bool {
+        use Scenario::{CacheHit, Churn, Log, Pods, Relist, Stampede, Workers};
+        match self {
+            Kind::Periplus | Kind::Coredns => true,
+            _ if matches!(scenario, Relist | Churn | Workers) => false,
+            Kind::Floor => !scenario.is_tcp() && scenario != Stampede,
+            Kind::Nsd | Kind::Knot => {
+                !scenario.needs_upstream() && !matches!(scenario, CacheHit | Log | Pods)
+            }
+        }
+    }
+
     /// The program, if it is on this machine.
     pub(crate) fn program(self) -> Option<PathBuf> {
         match self {

@@ -8,7 +8,34 @@ const MOST_ROUNDS: usize = 1_000;
 const LONGEST: usize = 1024 * 1024;
 
 /// Where the values come from.
-pub(super) type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
+type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// The values, and where they are put in.
+pub(super) struct Environment {
+    lookup: Box<Lookup>,
+    keep_references: bool,
+}
+
+impl Environment {
+    pub(super) fn new(lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self { lookup: Box::new(lookup), keep_references: false }
+    }
+
+    /// Leaves references in words as they are written.
+    pub(super) fn keeping_references(self) -> Self {
+        Self { keep_references: true, ..self }
+    }
+
+    /// A word with the values put in, unless references are kept.
+    pub(super) fn expand_word(&self, text: &str) -> Result<String, EnvironmentError> {
+        if self.keep_references { Ok(text.to_owned()) } else { self.expand(text) }
+    }
+
+    /// A text with the values put in.
+    pub(super) fn expand(&self, text: &str) -> Result<String, EnvironmentError> {
+        expand(text, &*self.lookup)
+    }
+}
 
 /// Puts the values in, first those of `{%NAME%}`, then those of `{$NAME}`, in the order and with
 /// the oddities of CoreDNS: there are no default values, a value is searched for references

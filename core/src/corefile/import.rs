@@ -4,19 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::file::{read, reason};
 use super::glob::{clean, glob, is_pattern};
 use super::lexer::{Token, lex};
-use super::loader::{read, reason};
-use super::parser::{MOST_WORDS, Parser};
+use super::limits::{MOST_FILE_EXPANSIONS, MOST_SNIPPET_EXPANSIONS, MOST_SOURCE_BYTES, MOST_WORDS};
+use super::parser::Parser;
 use super::stream::Origin;
 use super::{Diagnostic, SourceId, Span, did_you_mean, shown};
-
-/// CoreDNS's limit for snippets in one configuration.
-const MOST_SNIPPET_EXPANSIONS: u32 = 10_000;
-/// CoreDNS's limit for imported files in one configuration.
-const MOST_FILE_EXPANSIONS: u32 = 100_000;
-/// The most bytes all files of a configuration may have.
-const MOST_SOURCE_BYTES: usize = 64 * 1024 * 1024;
 
 /// What `import` can refer to, and how often it did.
 #[derive(Default)]
@@ -61,7 +55,7 @@ impl Parser<'_> {
             self.skip_line();
             return;
         }
-        let name = match self.loader.expand(&target.text) {
+        let name = match self.environment.expand(&target.text) {
             Ok(name) => name,
             Err(error) => return self.report(Diagnostic::error(target.span, error.to_string())),
         };
@@ -201,7 +195,7 @@ impl Parser<'_> {
         let imports_itself = (1..tokens.len()).find(|&target| {
             let keyword = &tokens[target - 1];
             let starts_line = target == 1 || keyword.starts_line;
-            let target = || self.loader.expand(&tokens[target].text);
+            let target = || self.environment.expand(&tokens[target].text);
             starts_line && keyword.is("import") && target().is_ok_and(|target| target == name)
         });
         let tokens = match imports_itself {

@@ -1,6 +1,6 @@
 //! From text to tokens, by the rules of CoreDNS's lexer.
 
-use super::parser::MOST_WORDS;
+use super::limits::MOST_WORDS;
 use super::source::{SourceId, Span};
 use super::{Diagnostic, Diagnostics};
 

@@ -6,28 +6,21 @@
 
 use std::path::{Path, PathBuf};
 
+use super::environment::Environment;
+use super::file::too_large;
 use super::glob::clean;
 use super::import::Imports;
 use super::lexer::Token;
-use super::loader::too_large;
+use super::limits::{MAX_DEPTH, MOST_DIAGNOSTICS, MOST_WORD_BYTES, MOST_WORDS};
 use super::stream::{Origin, Stream};
 use super::{
-    Corefile, Diagnostic, Diagnostics, Failed, Inputs, Line, Loader, ServerBlock, Sources, Span,
-    Word, shown,
+    Corefile, Diagnostic, Diagnostics, Failed, Inputs, Line, ServerBlock, Sources, Span, Word,
+    shown,
 };
 
-/// The deepest nesting of blocks in a directive; no plugin has more than three.
-pub(super) const MAX_DEPTH: usize = 64;
-/// The most errors, and the most warnings, that are collected.
-const MOST_DIAGNOSTICS: usize = 100;
-/// The most words a file may have, and a configuration when all imports are in place.
-pub(super) const MOST_WORDS: usize = 1_000_000;
-/// The most bytes these words may have.
-const MOST_WORD_BYTES: usize = 64 * 1024 * 1024;
-
 /// The state of parsing one configuration.
-pub(super) struct Parser<'l> {
-    pub(super) loader: &'l Loader,
+pub(super) struct Parser<'e> {
+    pub(super) environment: &'e Environment,
     pub(super) sources: Sources,
     pub(super) stream: Stream,
     pub(super) imports: Imports,
@@ -40,10 +33,10 @@ pub(super) struct Parser<'l> {
     stopped: bool,
 }
 
-impl<'l> Parser<'l> {
-    pub(super) fn new(loader: &'l Loader) -> Self {
+impl<'e> Parser<'e> {
+    pub(super) fn new(environment: &'e Environment) -> Self {
         Self {
-            loader,
+            environment,
             sources: Sources::default(),
             stream: Stream::default(),
             imports: Imports::default(),
@@ -284,7 +277,7 @@ impl<'l> Parser<'l> {
     /// The word of a token. Nothing when it cannot be read, which is then reported.
     fn word(&mut self, token: Token) -> Option<Word> {
         let Token { text, span, .. } = token;
-        let expanded = match self.loader.expand_word(&text) {
+        let expanded = match self.environment.expand_word(&text) {
             Ok(expanded) => expanded,
             Err(error) => {
                 self.report(Diagnostic::error(span, error.to_string()));

@@ -27,24 +27,25 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::loader::too_large;
-use super::parser::MAX_DEPTH;
+use super::environment::Environment;
+use super::file::too_large;
+use super::limits::MAX_DEPTH;
 use super::suggest::suggest;
 use super::{
-    Corefile, Diagnostic, Diagnostics, Failed, Inputs, Line, Loader, ServerBlock, SourceId,
-    Sources, Span, Word,
+    Corefile, Diagnostic, Diagnostics, Failed, Inputs, Line, ServerBlock, SourceId, Sources, Span,
+    Word,
 };
 
 type Value<'t> = Spanned<DeValue<'t>>;
 
-pub(super) fn parse(loader: &Loader, name: &str, text: &str) -> Result<Corefile, Failed> {
+pub(super) fn parse(environment: &Environment, name: &str, text: &str) -> Result<Corefile, Failed> {
     if let Some(failed) = too_large(name, text) {
         return Err(failed);
     }
     let mut sources = Sources::default();
     let source = sources.add(name.to_owned(), PathBuf::new(), text);
     let (document, syntax) = DeTable::parse_recoverable(text);
-    let mut reader = Reader { loader, sources, source, errors: Diagnostics::new() };
+    let mut reader = Reader { environment, sources, source, errors: Diagnostics::new() };
     let mut warnings = Diagnostics::new();
     let mut blocks = Vec::new();
     for error in &syntax {
@@ -59,8 +60,8 @@ pub(super) fn parse(loader: &Loader, name: &str, text: &str) -> Result<Corefile,
     Failed::unless_usable(errors, Corefile { blocks, sources, warnings, inputs: Inputs::default() })
 }
 
-struct Reader<'l> {
-    loader: &'l Loader,
+struct Reader<'e> {
+    environment: &'e Environment,
     sources: Sources,
     source: SourceId,
     errors: Diagnostics,
@@ -181,7 +182,7 @@ impl Reader<'_> {
             }
         };
         let span = self.span(value.span());
-        match self.loader.expand_word(&text) {
+        match self.environment.expand_word(&text) {
             Ok(text) => Some(Word { text, span }),
             Err(error) => {
                 self.errors.push(Diagnostic::error(span, error.to_string()));

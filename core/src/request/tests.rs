@@ -2,8 +2,9 @@ use hickory_proto::op::Message;
 
 use super::encode_request;
 use crate::codes::{RecordType, flags};
+use crate::edns::Edns;
 use crate::name::Name;
-use crate::query::{Admission, Edns, Query, admit};
+use crate::query::{Admission, Query, admit};
 
 fn query(name: &str, qtype: RecordType) -> Query {
     Query::internal(Name::parse(name).unwrap().as_ref(), qtype)

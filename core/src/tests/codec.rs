@@ -9,8 +9,9 @@ use proptest::prelude::*;
 use super::model::{Exchange, Record, exchanges, flat, flat_records, queries};
 use crate::codes::{Rcode, flags};
 use crate::decode::decode;
+use crate::edns::Edns;
 use crate::encode::{Compressor, encode};
-use crate::query::{Admission, Edns, Query, Transport, admit};
+use crate::query::{Admission, Query, Transport, admit};
 use crate::reply::{Answer, Reply};
 
 /// The response as sent.

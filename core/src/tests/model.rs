@@ -8,8 +8,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::codes::{Class, RecordType};
+use crate::edns::Edns;
 use crate::name::{Name, NameRef};
-use crate::query::{Edns, Query, Transport};
+use crate::query::{Query, Transport};
 use crate::record::{Entry, Owner, RecordSetBuilder, Section};
 use crate::reply::Reply;
 

@@ -6,9 +6,9 @@ use super::codec::encoded;
 use super::model::{Exchange, exchanges, flat, flat_records};
 use crate::codes::{RecordType, flags};
 use crate::decode::decode;
-use crate::encode::echoed_edns;
+use crate::edns::Edns;
 use crate::name::Name;
-use crate::query::{Edns, Query, Transport};
+use crate::query::{Query, Transport};
 use crate::reply::Reply;
 
 proptest! {
@@ -33,9 +33,9 @@ proptest! {
             complete &= sent.len() == all.len();
         }
         prop_assert_eq!(sent.has(flags::TC), !complete || cut_before);
-        prop_assert_eq!(sent.opt.map(|opt| *opt), query.edns.as_ref().map(echoed_edns));
+        prop_assert_eq!(sent.opt.map(|opt| *opt), query.edns.as_ref().map(Edns::echoed));
 
-        let opt = query.edns.as_ref().map_or(0, |edns| echoed_edns(edns).wire_length());
+        let opt = query.edns.as_ref().map_or(0, |edns| edns.echoed().wire_length());
         let fits = reply.uncompressed_length(&query) + opt <= query.response_limit();
         prop_assert!(complete || !fits, "cut without need");
     }

@@ -8,8 +8,8 @@ use periplus_core::query::Query;
 use periplus_core::record::{self, Entry, Owner, Section};
 use periplus_core::reply::{Reply, ReplyKind};
 
-use super::setup::Settings;
-use super::store::Side;
+use super::settings::Settings;
+use super::side::Side;
 
 /// The TTL of a reply that has no record to take one from, and of referrals, as in CoreDNS (`dnsutil.MinimalDefaultTTL`).
 const TTL_WITHOUT_RECORDS: u32 = 5;

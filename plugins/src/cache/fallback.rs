@@ -18,15 +18,12 @@ use periplus_core::plugin::{Later, Next, Outcome, OwnedNext};
 use periplus_core::query::Query;
 use periplus_core::reply::{Answer, FailureKind, Reply};
 
-use super::handler::Shared;
 use super::item::Item;
 use super::question::Question;
-use super::setup::Fallback;
-use super::store::{Side, View, Worth};
-
-/// Attempts in the background at once, of clients that were given an old answer because the source took too long. Beyond that the next
-/// client has to try.
-pub(super) const MOST_ATTEMPTS: usize = 1024;
+use super::settings::Fallback;
+use super::shared::Shared;
+use super::side::Side;
+use super::store::{View, Worth};
 
 /// An entry to fall back on, and how.
 #[derive(Clone)]

@@ -4,41 +4,24 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use periplus_core::codes::{RecordType, flags, opcode};
-use periplus_core::memory::Budget;
 use periplus_core::plugin::{Next, Outcome, Plugin};
 use periplus_core::query::Query;
 use periplus_core::reply::{Answer, Reply};
 use periplus_core::setup::Setup;
-use tokio::sync::Semaphore;
 
-use super::failures::Failures;
-use super::fallback::{MOST_ATTEMPTS, Spare};
-use super::flight::{Flights, Landing, Waiter};
+use super::fallback::Spare;
+use super::flight::{Landing, Waiter};
 use super::item::Item;
 use super::keep::hide_ad;
-use super::metrics::Metrics;
 use super::question::Question;
-use super::setup::Settings;
-use super::store::{Side, Store, View};
+use super::settings::Settings;
+use super::shared::{Clock, Shared};
+use super::side::Side;
+use super::store::View;
 use super::sweep::sweep;
 
 /// The plugin.
 pub(super) struct Cache(Arc<Shared>);
-
-/// What all its queries share.
-pub(super) struct Shared {
-    pub(super) settings: Settings,
-    pub(super) store: Store,
-    pub(super) metrics: Metrics,
-    pub(super) clock: Clock,
-    pub(super) failures: Failures,
-    /// The right to ask in the background after a client has waited long enough.
-    pub(super) attempts: Arc<Semaphore>,
-    flights: Arc<Flights>,
-}
-
-/// Tells the time after something was waited for.
-pub(super) type Clock = Box<dyn Fn() -> Instant + Send + Sync>;
 
 /// How often a query waits for others that ask the same before it asks for itself alone.
 const JOINS: u8 = 3;
@@ -49,16 +32,7 @@ impl Cache {
     }
 
     pub(super) fn with_clock(settings: Settings, setup: &mut Setup<'_>, clock: Clock) -> Cache {
-        let budget = Budget::of_process();
-        let shared = Arc::new(Shared {
-            metrics: Metrics::new(setup, &settings.zones.joined()),
-            store: Store::new(Side::BOTH.map(|side| settings.bounds(side, budget))),
-            failures: Failures::new(settings.servfail),
-            attempts: Arc::new(Semaphore::new(MOST_ATTEMPTS)),
-            flights: Arc::default(),
-            settings,
-            clock,
-        });
+        let shared = Arc::new(Shared::new(settings, setup, clock));
         let swept = Arc::clone(&shared);
         setup.instance.spawn("cache", move |stop| sweep(swept, stop));
         Cache(shared)

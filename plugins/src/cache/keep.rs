@@ -8,10 +8,10 @@ use periplus_core::query::Query;
 use periplus_core::reply::{Answer, Reply};
 
 use super::classify::{Verdict, judge, passing_ttl};
-use super::handler::Shared;
 use super::item::{Item, wants_ad};
 use super::question::Question;
-use super::store::Side;
+use super::shared::Shared;
+use super::side::Side;
 
 impl Shared {
     /// What becomes of an answer that is only passed on.

@@ -4,7 +4,7 @@ use periplus_core::metrics::{Counter, Gauge};
 use periplus_core::server::Server;
 use periplus_core::setup::Setup;
 
-use super::store::Side;
+use super::side::Side;
 
 /// The metrics of each listener that the server block has, in the order of its keys.
 pub(super) struct Metrics(Vec<(String, ServerMetrics)>);

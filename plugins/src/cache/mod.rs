@@ -28,7 +28,10 @@ mod keep;
 mod metrics;
 mod question;
 mod refresh;
+mod settings;
 mod setup;
+mod shared;
+mod side;
 mod store;
 mod sweep;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use periplus_core::codes::{Class, RecordType, flags};
 use periplus_core::name::{Name, NameRef};
 use periplus_core::query::Query;
 
-use super::store::Side;
+use super::side::Side;
 
 /// Type, class and the two bits that change what an upstream answers.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use periplus_core::query::{Query, Transport};
 use periplus_core::reply::{Answer, ExtendedError, Reply, ReplyKind};
 
 use super::classify::judge;
-use super::handler::Shared;
 use super::item::Item;
 use super::keep::{Origin, hide_ad, normalise};
-use super::setup::StaleMode;
+use super::settings::StaleMode;
+use super::shared::Shared;
 
 impl Shared {
     /// Counts a hit on a fresh item, and refreshes it in the background if it is asked for often and nearly over.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::handler::Shared;
-use super::store::Side;
+use super::shared::Shared;
+use super::side::Side;
 
 /// The pause between two rounds.
 const PAUSE: Duration = Duration::from_secs(2);

@@ -17,15 +17,17 @@ use std::time::{Duration, Instant};
 
 use periplus_core::codes::RecordType;
 use periplus_core::corefile::parse;
+use periplus_core::edns::Edns;
 use periplus_core::plugin::{Outcome, Plugin};
-use periplus_core::query::{Edns, Query};
+use periplus_core::query::Query;
 use periplus_core::reply::Answer;
 use periplus_core::server::Server;
 use periplus_core::setup::{Instance, Setup};
 use periplus_core::zone::Zones;
 
-use super::handler::{Cache, Shared};
-use super::setup::Settings;
+use super::handler::Cache;
+use super::settings::Settings;
+use super::shared::Shared;
 use crate::testing::{self, RUNTIME, ask, configure, lines, scripted};
 
 /// Text to settings; the block's own zone is the root.

@@ -2,13 +2,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use periplus_core::corefile::print_go_duration;
 use regex::Regex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-
-use super::handler::Shared;
 
 /// The patterns of one server block and what they have counted.
 pub(super) struct Consolidation {
@@ -98,8 +94,19 @@ impl Consolidation {
         if is_first && pattern.show_first { Told::Now(pattern.level) } else { Told::Later }
     }
 
+    /// Waits until a period begins.
+    pub(super) async fn begins(&self) {
+        self.begun.notified().await;
+    }
+
+    /// Ends all periods, and leaves errors to be told at once from now on.
+    pub(super) fn stop(&self, summary: impl FnMut(&Pattern, u64)) {
+        self.stopped.store(true, Ordering::Release);
+        self.end_periods(None, summary);
+    }
+
     /// Ends the periods that are over at `now` (all of them without it) and gives the earliest end of the others.
-    fn end_periods(
+    pub(super) fn end_periods(
         &self,
         now: Option<Instant>,
         mut summary: impl FnMut(&Pattern, u64),
@@ -131,33 +138,4 @@ impl Counted {
     fn deadline(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
         self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Writes summaries as periods end, and what is pending when the instance stops.
-pub(super) async fn summarize(shared: std::sync::Arc<Shared>, stop: CancellationToken) {
-    let consolidation = &shared.consolidation;
-    let summary = |pattern: &Pattern, count: u64| {
-        let period = print_go_duration(pattern.period);
-        shared.line(
-            pattern.level,
-            format_args!("{count} errors like '{}' occurred in last {period}", pattern.regex),
-        );
-    };
-    loop {
-        let next = consolidation.end_periods(Some(Instant::now()), summary);
-        let period_ends = async {
-            match next {
-                Some(end) => tokio::time::sleep_until(end).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = period_ends => {}
-            () = consolidation.begun.notified() => {}
-            () = stop.cancelled() => break,
-        }
-    }
-    // From here on errors are logged one by one. One that is being counted at this moment may stay unreported.
-    consolidation.stopped.store(true, Ordering::Release);
-    consolidation.end_periods(None, summary);
 }

@@ -9,6 +9,7 @@
 mod consolidate;
 mod handler;
 mod setup;
+mod summary;
 #[cfg(test)]
 mod tests;
 

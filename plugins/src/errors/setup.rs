@@ -5,8 +5,9 @@ use periplus_core::plugin::Plugin;
 use periplus_core::setup::Setup;
 use regex::Regex;
 
-use super::consolidate::{Consolidation, Counted, Level, Pattern, summarize};
+use super::consolidate::{Consolidation, Counted, Level, Pattern};
 use super::handler::{Errors, Shared};
+use super::summary::summarize;
 
 /// The longest regular expression, in bytes: CoreDNS's bound.
 const MAX_REGEX: usize = 10_000;

@@ -23,6 +23,7 @@ mod metrics;
 mod patience;
 mod policy;
 mod pool;
+mod probe;
 #[cfg(any(test, fuzzing))]
 pub mod property;
 mod resolv_conf;

@@ -22,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Event, Race};
 use super::error::{Cause, ExchangeError, OTHER_CASE};
-use super::health::start_probing;
 use super::message::Asking;
 use super::metrics::ForwardMetrics;
+use super::probe::start_probing;
 use super::settings::{ATTEMPTS_PER_UPSTREAM, Failover, MOST_AT_ONCE, PROBE_TIMEOUT, Settings};
 use super::turns::Turns;
 use super::upstream::Upstream;

@@ -10,8 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::setup::PATH;
-
+pub(super) const PATH: &str = "/health";
 /// Time between two checks.
 const PERIOD: Duration = Duration::from_secs(1);
 /// A check that takes longer has failed.

@@ -6,10 +6,9 @@ use periplus_core::liveness::Liveness;
 use periplus_core::plugin::Plugin;
 use periplus_core::setup::{HttpAddress, PageContent, Setup};
 
-use super::self_check::SelfCheck;
+use super::self_check::{PATH, SelfCheck};
 
 const DEFAULT_ADDRESS: &str = ":8080";
-pub(super) const PATH: &str = "/health";
 
 /// Reads `health [ADDRESS] { lameduck DURATION }`. It adds no link to the chain.
 pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {

@@ -9,43 +9,11 @@ use std::sync::{Arc, LazyLock};
 use periplus_core::codes::RecordType;
 use periplus_core::query::Query;
 use periplus_core::record::{RecordSet, txt_rdata};
-use periplus_core::reply::Reply;
 
-use super::handler::{Place, Shared};
+use super::finding::{Finding, reply};
 use super::names::{self, Shape, Tree};
-use super::{NAME, apex, pods, reverse, services};
-
-/// What the index has for a question.
-#[derive(Debug)]
-pub(super) enum Finding {
-    /// Records of the question's own name.
-    Records(Arc<RecordSet>),
-    /// A reply with more to it.
-    Reply(Reply),
-    /// The name stands for another one, which has to be looked up.
-    Alias(Arc<RecordSet>),
-    /// The name exists, the type does not.
-    NoData,
-    /// There is no such name.
-    NameError,
-    /// The name exists without the type, and CoreDNS says by accident that there is no such name. Where CoreDNS would pass the
-    /// query on, so does Periplus; a final answer is NODATA (RFC 2308 section 2.2).
-    WronglyDenied,
-}
-
-impl Finding {
-    /// Records of the question's own name, or NODATA without any.
-    pub(super) fn records(set: Option<Arc<RecordSet>>) -> Finding {
-        set.map_or(Finding::NoData, Finding::Records)
-    }
-}
-
-/// An empty reply of this plugin.
-pub(super) fn reply(query: &Query) -> Reply {
-    let mut reply = Reply::authoritative(query, NAME);
-    reply.live = true;
-    reply
-}
+use super::shared::{Place, Shared};
+use super::{apex, pods, reverse, services};
 
 /// Version of the schema, as CoreDNS has it, and its TTL in seconds.
 static DNS_VERSION: LazyLock<Arc<RecordSet>> =

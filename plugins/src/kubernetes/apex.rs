@@ -11,9 +11,9 @@ use periplus_core::name::{Name, NameRef};
 use periplus_core::query::Query;
 use periplus_core::record::{Entry, Owner, RecordSet, RecordSetBuilder};
 
-use super::answers::{Finding, reply};
-use super::handler::{Place, Shared};
+use super::finding::{Finding, reply};
 use super::index::{Kind, Slice};
+use super::shared::{Place, Shared};
 use super::{srv, zone};
 
 /// The NS records of a zone, with addresses.

@@ -17,8 +17,9 @@ use periplus_core::query::Query;
 use periplus_core::record::{Entry, Owner, RecordSet, Section, target};
 use periplus_core::reply::{Answer, Reply};
 
-use super::answers::{self, Finding};
-use super::handler::{Place, Shared};
+use super::answers;
+use super::finding::{self, Finding};
+use super::shared::{Place, Shared};
 
 /// Most aliases that one answer follows inside the zone.
 const MOST_ALIASES: usize = 11;
@@ -108,7 +109,7 @@ fn alias_target(alias: &RecordSet) -> Option<NameRef<'_>> {
 }
 
 fn reply(query: &Query, answer: Section, truncated: u16) -> Reply {
-    let mut reply = answers::reply(query);
+    let mut reply = finding::reply(query);
     reply.flags |= truncated;
     reply.answer = answer;
     reply
@@ -117,6 +118,6 @@ fn reply(query: &Query, answer: Section, truncated: u16) -> Reply {
 fn no_data(shared: &Shared, query: &Query) -> Reply {
     match shared.place(query.name()) {
         Some(place) => shared.empty(query, place, Rcode::NOERROR),
-        None => answers::reply(query),
+        None => finding::reply(query),
     }
 }

@@ -10,6 +10,7 @@ mod answers;
 mod apex;
 mod dashed;
 mod external_name;
+mod finding;
 mod handler;
 pub mod index;
 mod metrics;
@@ -19,6 +20,7 @@ mod pods;
 mod reverse;
 mod services;
 mod setup;
+mod shared;
 pub mod source;
 mod srv;
 #[cfg(test)]

@@ -115,3 +115,15 @@ pub enum Resource {
     /// `v1` Pods, only with `pods verified`.
     Pods,
 }
+
+impl Resource {
+    /// The API's own name, in URLs and as the metric label `resource`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Resource::Services => "services",
+            Resource::EndpointSlices => "endpointslices",
+            Resource::Namespaces => "namespaces",
+            Resource::Pods => "pods",
+        }
+    }
+}

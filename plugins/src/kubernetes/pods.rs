@@ -6,21 +6,9 @@ use periplus_core::codes::RecordType;
 use periplus_core::query::Query;
 use periplus_core::record::{Entry, Owner, RecordSet, srv_rdata};
 
-use super::answers::{Finding, reply};
-use super::handler::{Place, Shared};
+use super::finding::{Finding, reply};
+use super::shared::{Place, PodMode, Shared};
 use super::{dashed, zone};
-
-/// Which Pod names are answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum PodMode {
-    /// None.
-    #[default]
-    Disabled,
-    /// All that are an address, whether or not there is such a Pod.
-    Insecure,
-    /// Those of Pods that exist.
-    Verified,
-}
 
 /// Looks up the name of a Pod in a namespace that is answered for.
 pub(super) fn find(

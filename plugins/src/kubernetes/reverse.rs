@@ -8,9 +8,9 @@ use periplus_core::name::Name;
 use periplus_core::query::Query;
 use periplus_core::record::{RecordSet, RecordSetBuilder, address_of_reverse_name};
 
-use super::answers::Finding;
-use super::handler::Shared;
+use super::finding::Finding;
 use super::index::EndpointRef;
+use super::shared::Shared;
 use super::{names, srv};
 
 /// Looks up a name outside the service schema: a reverse name or none at all.

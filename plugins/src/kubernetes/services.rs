@@ -9,10 +9,10 @@ use periplus_core::codes::RecordType;
 use periplus_core::query::Query;
 use periplus_core::record::RecordSet;
 
-use super::answers::Finding;
-use super::handler::{Place, Shared};
+use super::finding::Finding;
 use super::index::{EndpointQuery, EndpointRef, Kind, PortQuery, PortRef, ServiceEntry};
 use super::names::{Part, ServiceName};
+use super::shared::{Place, Shared};
 use super::srv::{Id, SrvReply};
 
 /// Looks up a service's name or one below it.

@@ -12,10 +12,10 @@ use periplus_core::plugin::Plugin;
 use periplus_core::setup::{BlockConfig, ReadinessState, Setup};
 use periplus_core::zone::Fallthrough;
 
-use super::handler::{Kubernetes, Shared};
+use super::handler::Kubernetes;
 use super::index::{Index, IndexSettings};
 use super::objects::Resource;
-use super::pods::PodMode;
+use super::shared::{PodMode, Shared};
 use super::source::{self, Origin, Settings, SettingsError, Source, Tls};
 use super::zone::{self, ServedZone};
 use super::{Metrics, NAME};

@@ -10,9 +10,9 @@ use periplus_core::query::Query;
 use periplus_core::record::{Entry, Owner, RecordSet, RecordSetBuilder, srv_rdata};
 use periplus_core::reply::Reply;
 
-use super::answers::{Finding, reply};
-use super::handler::{Place, Shared};
+use super::finding::{Finding, reply};
 use super::index::{AddressSets, EndpointRef, PortRef};
+use super::shared::{Place, Shared};
 use super::{names, zone};
 
 /// More RDATA than fits any message is not worth making: the encoder cuts the answer either way.

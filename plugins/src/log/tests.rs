@@ -2,8 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use periplus_core::codes::{Class, Rcode, RecordType, flags, opcode};
+use periplus_core::edns::Edns;
 use periplus_core::plugin::Plugin;
-use periplus_core::query::{Edns, Query, Transport};
+use periplus_core::query::{Query, Transport};
 use periplus_core::record::{Entry, Owner, RecordSet, Soa};
 use periplus_core::reply::{Answer, Failure, Reply};
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use periplus_core::codes::{Rcode, RecordType};
 use periplus_core::decode::decode;
+use periplus_core::edns::Edns;
 use periplus_core::encode::{Compressor, encode};
 use periplus_core::metrics::{Gauge, Registry};
 use periplus_core::plugin::{Outcome, Plugin};
-use periplus_core::query::{Edns, Query};
+use periplus_core::query::Query;
 use periplus_core::reply::{Answer, Failure, Reply};
 use periplus_core::request::encode_request;
 use periplus_core::server::{Response, Server};

@@ -2,9 +2,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use periplus_core::codes::{Class, Rcode, RecordType, flags};
+use periplus_core::edns::Edns;
 use periplus_core::metrics::{Counter, Registry};
 use periplus_core::plugin::Plugin;
-use periplus_core::query::{Edns, Query, Transport};
+use periplus_core::query::{Query, Transport};
 use periplus_core::reply::{Answer, Failure, Reply};
 use periplus_core::server::{Block, Server, ServerParts};
 use periplus_core::zone::Zones;

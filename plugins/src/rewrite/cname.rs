@@ -9,11 +9,11 @@ use periplus_core::query::Query;
 use periplus_core::record::RecordSet;
 use periplus_core::reply::{Answer, Reply};
 
-use super::handler::Shared;
 use super::mend::{Followed, mend, renamed};
 use super::pass::{Mend, Passed};
 use super::pattern::LazyText;
 use super::rule::{Action, Part};
+use super::shared::Shared;
 
 /// Follows what `cname` rules say and mends the reply then.
 pub(super) fn follow(

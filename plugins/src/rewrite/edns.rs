@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use periplus_core::codes::edns_option;
+use periplus_core::edns::Edns;
 use periplus_core::name::NameText;
-use periplus_core::query::{Edns, Query};
+use periplus_core::query::Query;
 
 use super::pass::{Mend, Pass, Undo};
 

@@ -10,16 +10,10 @@ use super::cname::follow;
 use super::mend::mend;
 use super::pass::{Mend, Pass, Passed};
 use super::rule::{Action, Mode, Rule};
+use super::shared::Shared;
 
 /// Asks further in for something else than the client did, and turns the answer back.
 pub struct Rewrite(Arc<Shared>);
-
-/// What all queries share.
-pub(super) struct Shared {
-    pub(super) rules: Vec<Rule>,
-    /// Codes of the local options that rules write.
-    local_codes: Arc<[u16]>,
-}
 
 impl Rewrite {
     pub(super) fn new(rules: Vec<Rule>, local_codes: Vec<u16>) -> Rewrite {

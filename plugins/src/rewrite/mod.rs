@@ -14,6 +14,7 @@ mod pass;
 mod pattern;
 mod rule;
 mod setup;
+mod shared;
 #[cfg(test)]
 mod tests;
 

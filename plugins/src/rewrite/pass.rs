@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use periplus_core::edns::Edns;
 use periplus_core::name::{Name, NameBuf, NameRef};
-use periplus_core::query::{Edns, Query};
+use periplus_core::query::Query;
 use smallvec::SmallVec;
 
 use super::pattern::{LazyText, Matcher, NotAName, Rewriter};

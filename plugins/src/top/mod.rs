@@ -13,6 +13,7 @@
 mod handler;
 mod loudest;
 mod metrics;
+mod settings;
 mod setup;
 mod sketch;
 mod talkers;

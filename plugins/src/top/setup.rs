@@ -8,6 +8,7 @@ use periplus_core::setup::Setup;
 
 use super::handler::Top;
 use super::metrics::collect;
+use super::settings::Settings;
 use super::talkers::Talkers;
 
 /// Entries of one list: default and range. Four lists at their longest and two totals are less than 100 series.
@@ -17,17 +18,6 @@ const COUNT_RANGE: RangeInclusive<usize> = 0..=24;
 const DEFAULT_WINDOW: Duration = Duration::from_secs(60);
 const WINDOW_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 const PROPERTIES: &[&str] = &["clients", "names", "namespaces", "nxdomain", "window"];
-
-/// What the directive says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Settings {
-    pub(super) window: Duration,
-    /// How many entries the lists have; 0: there is no such list.
-    pub(super) clients: usize,
-    pub(super) names: usize,
-    pub(super) nxdomain: usize,
-    pub(super) namespaces: usize,
-}
 
 /// Reads `top [COUNT] { window DURATION; clients|names|nxdomain|namespaces COUNT }`. All blocks that have it count into the same lists.
 pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {

@@ -7,7 +7,7 @@ use periplus_core::name::NameRef;
 use periplus_core::query::Query;
 
 use super::loudest::Tally;
-use super::setup::Settings;
+use super::settings::Settings;
 use super::window::{ADDRESS, Kind, Windows};
 
 /// What all workers counted, for all server blocks of a configuration.

@@ -17,7 +17,7 @@ use std::sync::atomic::{
 
 use periplus_core::name::MAX_NAME;
 
-use super::setup::Settings;
+use super::settings::Settings;
 use super::sketch::{Entry, Sketch};
 
 /// Sets of 16 places for clients, and of each kind of names.

@@ -246,7 +246,7 @@ fn a_client_waits_no_longer_than_the_response_timer_and_the_answer_is_kept_for_t
     eventually("the answer is kept", || ask()[1].ends_with("192.0.2.2"));
     assert_eq!(world.asked(), 3);
     eventually("the attempt is over", || {
-        world.shared.attempts.available_permits() == super::super::fallback::MOST_ATTEMPTS
+        world.shared.attempts.available_permits() == super::super::shared::MOST_ATTEMPTS
     });
 }
 

@@ -1,10 +1,10 @@
 //! What is kept, on which side, for how long, and what else the client sees of that on a miss.
 
 use periplus_core::codes::{Class, Rcode, RecordType, flags, opcode};
-use periplus_core::query::Edns;
+use periplus_core::edns::Edns;
 use periplus_core::reply::{Failure, Reply};
 
-use super::super::store::Side;
+use super::super::side::Side;
 use super::{NXDOMAIN, POSITIVE, SERVFAIL, World, with_edns};
 use crate::testing::replies::reply;
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use periplus_core::memory::Budget;
 
-use super::super::setup::{Limits, Prefetch, Settings, Stale, StaleMode};
-use super::super::store::{Bounds, Side};
+use super::super::settings::{Limits, Prefetch, Settings, Stale, StaleMode};
+use super::super::side::Side;
+use super::super::store::Bounds;
 use super::settings;
 use crate::testing::{configure, name, refused};
 

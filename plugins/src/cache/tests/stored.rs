@@ -8,7 +8,8 @@ use periplus_core::query::Query;
 use periplus_core::reply::Reply;
 
 use super::super::item::Item;
-use super::super::store::{Bounds, Side, Store, Worth};
+use super::super::side::Side;
+use super::super::store::{Bounds, Store, Worth};
 use crate::testing::{query, replies::reply};
 
 fn store(entries: usize, bytes: usize) -> Store {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use periplus_core::codes::RecordType;
 
 use super::super::item::Item;
-use super::super::store::Side;
+use super::super::side::Side;
 use super::{NXDOMAIN, SERVFAIL, World};
 use crate::testing::{eventually, replies::reply, run_tasks};
 

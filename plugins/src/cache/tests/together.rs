@@ -100,7 +100,7 @@ fn whoever_waited_for_a_client_that_went_away_asks_for_itself() {
         world
             .shared
             .store
-            .remove(world.shared.store.question(&query), super::super::store::Side::Success);
+            .remove(world.shared.store.question(&query), super::super::side::Side::Success);
     }
 }
 

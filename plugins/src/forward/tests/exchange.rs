@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use periplus_core::codes::{Class, Rcode, RecordType, edns_option, flags};
+use periplus_core::edns::Edns;
 use periplus_core::name::Name;
-use periplus_core::query::Edns;
 use periplus_core::record::{Entry, Owner, RecordSet};
 
 use super::super::testing::{Asked, ScriptedUpstream, Step, soa};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use periplus_core::codes::{Rcode, RecordType, edns_option};
-use periplus_core::query::Edns;
+use periplus_core::edns::Edns;
 
 use super::super::testing::{Refusing, ScriptedUpstream, Step};
 use super::Fixture;

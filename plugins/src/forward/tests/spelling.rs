@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use periplus_core::codes::{Rcode, RecordType};
+use periplus_core::edns::Edns;
 use periplus_core::name::Name;
-use periplus_core::query::{Edns, Transport};
+use periplus_core::query::Transport;
 use periplus_core::record::{Entry, Owner, RecordSet};
 use periplus_core::reply::Answer;
 

@@ -9,7 +9,7 @@ use super::Sink;
 use super::decode::Decoded;
 use super::failure::Failure;
 use super::known::Known;
-use super::metrics::{WatchMetrics, name};
+use super::metrics::WatchMetrics;
 use super::state::{ResourceState, SourceState};
 use crate::kubernetes::objects::{Change, ObjectKey, Resource};
 
@@ -79,7 +79,7 @@ impl<S: Sink> Feed<S> {
             self.sink.synced(self.resource);
             tracing::info!(
                 "plugin/kubernetes: {}: {} objects read",
-                name(self.resource),
+                self.resource.name(),
                 self.known.len()
             );
         }
@@ -101,7 +101,7 @@ impl<S: Sink> Feed<S> {
         let Some(state) = self.state().filter(|state| state.fails(failure.to_string())) else {
             return;
         };
-        let name = name(self.resource);
+        let name = self.resource.name();
         match state.age().filter(|_| state.synced()) {
             Some(age) => tracing::warn!(
                 "plugin/kubernetes: {name}: {failure}; retrying, and answering from data of {}s ago",
@@ -116,7 +116,7 @@ impl<S: Sink> Feed<S> {
         self.metrics.failed(failure);
         tracing::warn!(
             "plugin/kubernetes: {}: {failure}; the list was read again",
-            name(self.resource)
+            self.resource.name()
         );
     }
 
@@ -125,7 +125,7 @@ impl<S: Sink> Feed<S> {
         if let Some(time) = self.state().and_then(ResourceState::works) {
             tracing::info!(
                 "plugin/kubernetes: {}: works again after {}s",
-                name(self.resource),
+                self.resource.name(),
                 time.as_secs()
             );
         }
@@ -136,7 +136,7 @@ impl<S: Sink> Feed<S> {
         if catch_unwind(AssertUnwindSafe(|| self.sink.apply(change))).is_err() {
             tracing::error!(
                 "plugin/kubernetes: {}: a change could not be applied",
-                name(self.resource)
+                self.resource.name()
             );
         }
     }

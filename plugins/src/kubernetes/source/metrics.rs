@@ -70,7 +70,7 @@ pub(super) struct WatchMetrics {
 
 impl WatchMetrics {
     pub(super) fn new(registry: &Registry, resource: Resource, origin: &str) -> WatchMetrics {
-        let name = name(resource);
+        let name = resource.name();
         let failure = |reason| {
             let labels = [("resource", name), ("reason", reason), ("origin", origin)];
             let help = "Lists and watches that failed, by reason.";
@@ -104,7 +104,7 @@ impl WatchMetrics {
 /// ended say `NaN`.
 pub(super) fn register_state(registry: &Registry, state: &Arc<SourceState>) {
     for resource in state.resources() {
-        let labels = [("resource", name(resource.resource())), ("origin", state.origin())];
+        let labels = [("resource", resource.resource().name()), ("origin", state.origin())];
         let value = |read: fn(&ResourceState) -> f64| {
             let (state, resource): (Weak<SourceState>, _) =
                 (Arc::downgrade(state), resource.resource());
@@ -133,15 +133,5 @@ pub(super) fn register_state(registry: &Registry, state: &Arc<SourceState>) {
             &labels,
             value(|state| f64::from(u8::from(state.failure().is_some()))),
         );
-    }
-}
-
-/// The metric label `resource`, which is the API's own name.
-pub(super) fn name(resource: Resource) -> &'static str {
-    match resource {
-        Resource::Services => "services",
-        Resource::EndpointSlices => "endpointslices",
-        Resource::Namespaces => "namespaces",
-        Resource::Pods => "pods",
     }
 }

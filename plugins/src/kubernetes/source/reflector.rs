@@ -42,7 +42,6 @@ use super::decode::decode;
 use super::event::{self, Event};
 use super::failure::{Failure, with_causes};
 use super::feed::Feed;
-use super::metrics::name;
 use super::scan::{LineScanner, ListScanner, Piece};
 use super::{Sink, Timing};
 use crate::kubernetes::objects::Resource;
@@ -444,7 +443,7 @@ fn malformed(error: serde_json::Error) -> Failure {
 }
 
 fn passed_over(resource: Resource, error: &serde_json::Error) {
-    tracing::warn!("plugin/kubernetes: {}: an object is passed over: {error}", name(resource));
+    tracing::warn!("plugin/kubernetes: {}: an object is passed over: {error}", resource.name());
 }
 
 /// Path and selectors.
@@ -453,7 +452,7 @@ fn base(resource: Resource, selector: Option<&str>) -> String {
         Resource::EndpointSlices => "/apis/discovery.k8s.io/v1",
         _ => "/api/v1",
     };
-    let mut base = format!("{group}/{}", name(resource));
+    let mut base = format!("{group}/{}", resource.name());
     if let Some(selector) = selector {
         add_parameter(&mut base, "labelSelector", selector);
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::metrics::name;
 use crate::kubernetes::objects::Resource;
 
 /// How a source is doing.
@@ -123,7 +122,7 @@ impl ResourceState {
     }
 
     fn remark(&self) -> Option<String> {
-        let name = name(self.resource);
+        let name = self.resource.name();
         let missing = if self.synced() { "" } else { "not synced: " };
         match (self.failure(), self.age()) {
             (Some((text, time)), age) => {

@@ -4,7 +4,7 @@ use periplus_core::identity::{Holder, Holders};
 
 use super::cluster::*;
 use super::*;
-use crate::kubernetes::pods::PodMode;
+use crate::kubernetes::shared::PodMode;
 
 #[test]
 fn insecure_pods_are_any_address() {

@@ -4,7 +4,7 @@ use periplus_core::zone::{Fallthrough, Zones};
 
 use super::cluster::*;
 use super::*;
-use crate::kubernetes::pods::PodMode;
+use crate::kubernetes::shared::PodMode;
 
 const TYPES: [&str; 7] = ["A", "AAAA", "SRV", "MX", "CNAME", "PTR", "HTTPS"];
 

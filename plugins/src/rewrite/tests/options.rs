@@ -1,8 +1,9 @@
 //! EDNS options: what the next plugin sees in the request, and what the client sees in the response.
 
 use periplus_core::decode::decode;
+use periplus_core::edns::Edns;
 use periplus_core::encode::{Compressor, encode};
-use periplus_core::query::{Edns, Query, Transport};
+use periplus_core::query::{Query, Transport};
 use periplus_core::reply::{ExtendedError, Reply};
 
 use super::{Inner, question};

@@ -16,7 +16,7 @@ use periplus_core::setup::Instance;
 
 use crate::testing::{Tasks, ask, configure, delayed, eventually, query, run_tasks, scripted};
 use crate::top::metrics::collect;
-use crate::top::setup::Settings;
+use crate::top::settings::Settings;
 use crate::top::talkers::Talkers;
 
 /// A server with `top` and nothing but the lists on its page. What does not exist begins with `no`, what comes later with `later`.

@@ -3,7 +3,7 @@
 use periplus_core::corefile::{Directive, parse};
 
 use crate::testing::refused;
-use crate::top::setup::Settings;
+use crate::top::settings::Settings;
 
 #[test]
 fn the_directive_is_read() {

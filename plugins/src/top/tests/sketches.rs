@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::top::setup::Settings;
+use crate::top::settings::Settings;
 use crate::top::sketch::Sketch;
 use crate::top::window::{Kind, Windows};
 

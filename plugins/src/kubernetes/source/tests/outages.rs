@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep};
 
 use super::{Running, Timing, namespace, service, settings_for, start_with};
 use crate::kubernetes::objects::{Change, Resource};
-use crate::kubernetes::source::metrics::name;
 use crate::kubernetes::source::state::SourceState;
 use crate::kubernetes::source::testing::{Outage, TestApiServer, Verb};
 
@@ -154,7 +153,7 @@ async fn hour(outage: Outage, remark: &str) {
     assert!(source.state.synced(), "it stays ready");
     let remarks = source.state.remarks();
     for resource in source.state.resources() {
-        let of_it = format!("{}: ", name(resource.resource()));
+        let of_it = format!("{}: ", resource.resource().name());
         let of_it = remarks.iter().find(|remark| remark.starts_with(&of_it)).expect("a remark");
         assert!(of_it.contains(remark), "{of_it}");
         let number = |after: &str| -> u64 {
