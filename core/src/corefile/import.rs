@@ -1,35 +1,16 @@
 //! Snippets, and `import` of a snippet, a file, or all files that match a pattern.
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::file::{read, reason};
 use super::glob::{clean, glob, is_pattern};
+use super::imports::Snippet;
 use super::lexer::{Token, lex};
 use super::limits::{MOST_FILE_EXPANSIONS, MOST_SNIPPET_EXPANSIONS, MOST_SOURCE_BYTES, MOST_WORDS};
 use super::parser::Parser;
 use super::stream::Origin;
 use super::{Diagnostic, SourceId, Span, did_you_mean, shown};
-
-/// What `import` can refer to, and how often it did.
-#[derive(Default)]
-pub(super) struct Imports {
-    snippets: BTreeMap<String, Snippet>,
-    /// Files that were read already.
-    files: HashMap<PathBuf, (SourceId, Arc<[Token]>)>,
-    snippet_expansions: u32,
-    file_expansions: u32,
-    source_bytes: usize,
-    /// Imports of a name without a file, with the place of their error: a snippet of that name
-    /// may still follow, which explains the error.
-    not_found: Vec<(usize, String)>,
-}
-
-struct Snippet {
-    name: Span,
-    tokens: Arc<[Token]>,
-}
 
 impl Parser<'_> {
     /// Handles an `import` line whose first word was just taken.

@@ -35,6 +35,7 @@ mod file;
 mod fingerprint;
 mod glob;
 mod import;
+mod imports;
 mod keys;
 mod lexer;
 mod limits;

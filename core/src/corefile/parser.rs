@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::environment::Environment;
 use super::file::too_large;
 use super::glob::clean;
-use super::import::Imports;
+use super::imports::Imports;
 use super::lexer::Token;
 use super::limits::{MAX_DEPTH, MOST_DIAGNOSTICS, MOST_WORD_BYTES, MOST_WORDS};
 use super::stream::{Origin, Stream};
