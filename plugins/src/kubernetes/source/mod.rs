@@ -50,6 +50,8 @@ use periplus_core::setup::TaskFuture;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use check::{SettingsError, check};
+#[cfg(fuzzing)]
+pub use snapshot::property as snapshot_property;
 pub use state::{ResourceState, SourceState};
 
 use super::objects::{Change, Resource};

@@ -5,6 +5,8 @@
 //! had when it last could.
 
 mod files;
+#[cfg(any(test, fuzzing))]
+pub mod property;
 mod read;
 
 use std::collections::BTreeMap;
