@@ -50,7 +50,7 @@ use periplus_core::setup::TaskFuture;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use check::{SettingsError, check};
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub use snapshot::property as snapshot_property;
 pub use state::{ResourceState, SourceState};
 
