@@ -41,6 +41,8 @@ pub(crate) enum Scenario {
     Stampede,
     /// The cluster mix with `log` on
     Log,
+    /// The cluster mix with `top` on: only Periplus has that
+    Top,
     /// A over one TCP connection, pipelined
     Tcp,
     /// Start with 10,000 services and 30,000 endpoints, then A
@@ -94,9 +96,13 @@ impl Scenario {
         matches!(self, Scenario::Headless3Tcp | Scenario::Headless300Tcp | Scenario::Tcp)
     }
 
-    /// Whether the configuration has `log`.
-    pub(crate) fn logs(self) -> bool {
-        self == Scenario::Log
+    /// What the configuration has beside kubeadm's directives.
+    pub(crate) fn directive(self) -> Option<&'static str> {
+        match self {
+            Scenario::Log => Some("log"),
+            Scenario::Top => Some("top"),
+            _ => None,
+        }
     }
 
     /// Whether each question makes the server ask the upstream, which shares the load's CPU.
@@ -121,7 +127,7 @@ impl Scenario {
                 fixed(&|_, service| address(service))
             }
             Scenario::Pods => fixed(&|random, service| pod(random, service, &cluster.pods)),
-            Scenario::Mix | Scenario::Log => fixed(&mix),
+            Scenario::Mix | Scenario::Log | Scenario::Top => fixed(&mix),
             Scenario::Headless3 | Scenario::Headless3Tcp => headless(cluster, "three", false),
             Scenario::Headless300 => headless(cluster, "many", true),
             Scenario::Headless300Tcp => headless(cluster, "many", false),

@@ -94,12 +94,8 @@ pub(crate) fn drive(path: &str, count: u64) -> Result<()> {
         "insecure",
         upstream.address,
         ports,
-        false,
+        (path == Path::MixTop).then_some("top"),
     );
-    let text = match path {
-        Path::MixTop => text.replacen("    errors", "    errors\n    top", 1),
-        _ => text,
-    };
 
     // Background tasks run only while something is waited for, so that they do not count.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

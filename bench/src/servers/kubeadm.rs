@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 use super::{Kind, Purpose, Recipe, free_port};
 use crate::Result;
 
-/// The Corefile as kubeadm writes it, but for ports, the API server and the upstream.
+/// The Corefile as kubeadm writes it, but for ports, the API server, the upstream, and one more directive.
 pub(crate) fn corefile(
     source: &str,
     pods: &str,
     upstream: SocketAddr,
     ports: Ports,
-    log: bool,
+    directive: Option<&str>,
 ) -> String {
     let Ports { dns, health, ready, metrics } = ports;
-    let log = if log { "\n    log" } else { "" };
+    let directive = directive.map(|directive| format!("\n    {directive}")).unwrap_or_default();
     format!(
         ".:{dns} {{
-    errors{log}
+    errors{directive}
     health :{health} {{
        lameduck 5s
     }}
@@ -68,7 +68,10 @@ pub(super) fn recipe(
     let source = format!("endpoint http://{}", purpose.api.address);
     let pods = if purpose.cluster.pods.is_empty() { "insecure" } else { "verified" };
     let path = directory.join("Corefile");
-    fs::write(&path, corefile(&source, pods, purpose.upstream, ports, purpose.scenario.logs()))?;
+    fs::write(
+        &path,
+        corefile(&source, pods, purpose.upstream, ports, purpose.scenario.directive()),
+    )?;
     let mut arguments = vec!["-conf".to_owned(), path.to_string_lossy().into_owned()];
     if kind == Kind::Periplus && crate::process::can_pin() {
         arguments.extend(["--workers".to_owned(), purpose.workers.to_string()]);

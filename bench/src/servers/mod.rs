@@ -80,13 +80,14 @@ impl Kind {
 
     /// Whether it can answer what a scenario asks.
     pub(crate) fn takes_part_in(self, scenario: Scenario) -> bool {
-        use Scenario::{CacheHit, Churn, Log, Pods, Relist, Stampede, Workers};
+        use Scenario::{CacheHit, Churn, Log, Pods, Relist, Stampede, Top, Workers};
         match self {
-            Kind::Periplus | Kind::Coredns => true,
+            Kind::Periplus => true,
+            Kind::Coredns => scenario != Top,
             _ if matches!(scenario, Relist | Churn | Workers) => false,
             Kind::Floor => !scenario.is_tcp() && scenario != Stampede,
             Kind::Nsd | Kind::Knot => {
-                !scenario.needs_upstream() && !matches!(scenario, CacheHit | Log | Pods)
+                !scenario.needs_upstream() && !matches!(scenario, CacheHit | Log | Pods | Top)
             }
         }
     }
@@ -138,7 +139,7 @@ impl Kind {
             environment: &recipe.environment,
             cpus: purpose.workers,
             said: &said,
-            drained: purpose.scenario.logs(),
+            drained: purpose.scenario == Scenario::Log,
         })?;
         let last = purpose.cluster.numbered().last().ok_or("the cluster has no services")?;
         let mut questions = vec![Question::new(&last.domain(), A, 0, 1)?];
