@@ -51,7 +51,7 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// How many were counted in all: exactly, as every sketch counts each of them once.
+    /// How many were counted in all: each once in every sketch, by itself or as one of a row.
     pub(super) fn total(&self) -> f64 {
         self.0.values().fold(0.0, |sum, found| sum + found.most)
     }

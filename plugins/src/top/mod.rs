@@ -1,7 +1,7 @@
 //! `top`: who asks most, and for what.
 //!
 //! ```text
-//! query -> answer -> the worker's half of this window -> three sketches: clients, names, names that do not exist
+//! query -> answer -> the worker's half of this window -> sample -> three sketches: clients, names, names that do not exist
 //!                                                                |
 //! /metrics <- the loudest of all workers <- this window and the rest of the one before
 //! ```
@@ -13,6 +13,7 @@
 mod handler;
 mod loudest;
 mod metrics;
+mod sample;
 mod settings;
 mod setup;
 mod sketch;

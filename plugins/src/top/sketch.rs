@@ -66,17 +66,17 @@ impl Count {
         self.0 as u32
     }
 
-    fn one_more(self) -> Count {
-        Count(self.0.wrapping_add(1 << 32))
+    fn plus(self, weight: u32) -> Count {
+        Count(self.0.wrapping_add(u64::from(weight) << 32))
     }
 
     fn own(self) -> u32 {
         self.most().saturating_sub(self.taken_over())
     }
 
-    /// One more after taking over this.
+    /// The same, taken over.
     fn hand_over(self) -> Count {
-        Count(self.0 & !0xffff_ffff | u64::from(self.most())).one_more()
+        Count(self.0 & !0xffff_ffff | u64::from(self.most()))
     }
 }
 
@@ -92,23 +92,23 @@ impl Sketch {
         }
     }
 
-    /// Counts a key, whose hash is not 0. Only one thread may be in here at a time.
-    #[inline]
-    pub(super) fn count(&self, hash: u64, key: &[u8]) {
+    /// Counts a key, whose hash is not 0, as so many. Only one thread may be in here at a time.
+    pub(super) fn count(&self, hash: u64, key: &[u8], weight: u32) {
         let at = (((hash >> 32) * self.sets.len() as u64) >> 32) as usize;
         let set = &self.sets[at];
         let Some(way) = set.hashes.iter().position(|known| known.load(Relaxed) == hash) else {
-            return self.take_over(at, hash, key);
+            return self.take_over(at, hash, key, weight);
         };
         let count = Count(set.counts[way].load(Relaxed));
-        set.counts[way].store(count.one_more().0, Relaxed);
-        if count.own() == 1 && count.taken_over() > 0 && !self.writes_at_once {
+        set.counts[way].store(count.plus(weight).0, Relaxed);
+        // It was counted once before: as one, or as many as now.
+        let is_second = count.own() == 1 || count.own() == weight;
+        if is_second && count.taken_over() > 0 && !self.writes_at_once {
             self.write_key(at * WAYS + way, key);
         }
     }
 
-    #[inline(never)]
-    fn take_over(&self, at: usize, hash: u64, key: &[u8]) {
+    fn take_over(&self, at: usize, hash: u64, key: &[u8], weight: u32) {
         let set = &self.sets[at];
         let (mut way, mut quietest) = (0, u64::MAX);
         for (at, count) in set.counts.iter().enumerate() {
@@ -117,7 +117,7 @@ impl Sketch {
                 (way, quietest) = (at, count);
             }
         }
-        let count = Count(quietest).hand_over();
+        let count = Count(quietest).hand_over().plus(weight);
         set.hashes[way].store(hash, Relaxed);
         set.counts[way].store(count.0, Relaxed);
         if count.taken_over() == 0 || self.writes_at_once {

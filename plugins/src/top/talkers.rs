@@ -8,7 +8,7 @@ use periplus_core::query::Query;
 
 use super::loudest::Tally;
 use super::settings::Settings;
-use super::window::{ADDRESS, Kind, Windows};
+use super::window::{ADDRESS, Half, Kind, Windows};
 
 /// What all workers counted, for all server blocks of a configuration.
 pub(super) struct Talkers {
@@ -29,7 +29,7 @@ impl Talkers {
             length: settings.window.as_nanos() as u64,
             start: Instant::now(),
             seed: foldhash::quality::RandomState::default(),
-            workers: registry.per_worker(move || Windows::new(&settings)),
+            workers: registry.per_worker(move || Windows::new(&settings, fastrand::u64(..))),
         }
     }
 
@@ -39,23 +39,28 @@ impl Talkers {
         let now = self.since_start(query.received);
         self.workers.write(|windows| {
             let half = windows.at(now, self.length);
-            if let Some(clients) = half.sketch(Kind::Clients) {
-                let address = address_key(query.peer.ip());
-                clients.count(self.hash(&address), &address);
-            }
-            let names = half.sketch(Kind::Names);
-            let nxdomain = half.sketch(Kind::Nxdomain).filter(|_| nxdomain);
-            if names.is_some() || nxdomain.is_some() {
-                let name = query.name().as_wire();
-                let hash = self.hash(name);
-                if let Some(names) = names {
-                    names.count(hash, name);
-                }
-                if let Some(nxdomain) = nxdomain {
-                    nxdomain.count(hash, name);
-                }
+            let weight = half.weight();
+            if weight != 0 {
+                self.count_in(half, query, nxdomain, weight);
             }
         });
+    }
+
+    #[inline(never)]
+    fn count_in(&self, half: &Half, query: &Query, nxdomain: bool, weight: u32) {
+        if let Some(clients) = half.sketch(Kind::Clients) {
+            let address = address_key(query.peer.ip());
+            clients.count(self.hash(&address), &address, weight);
+        }
+        let names = half.sketch(Kind::Names);
+        let nxdomain = half.sketch(Kind::Nxdomain).filter(|_| nxdomain);
+        if names.is_some() || nxdomain.is_some() {
+            let name = query.name().as_wire();
+            let hash = self.hash(name);
+            for sketch in names.into_iter().chain(nxdomain) {
+                sketch.count(hash, name, weight);
+            }
+        }
     }
 
     /// What was counted in the length of a window before `now`: all of the current window, and of the one before the share that its end

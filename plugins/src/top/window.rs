@@ -17,6 +17,7 @@ use std::sync::atomic::{
 
 use periplus_core::name::MAX_NAME;
 
+use super::sample::Sample;
 use super::settings::Settings;
 use super::sketch::{Entry, Sketch};
 
@@ -39,6 +40,7 @@ pub(super) struct Windows {
 /// The sketches of one window.
 pub(super) struct Half {
     window: AtomicU64,
+    sample: Sample,
     sketches: [Option<Sketch>; 3],
 }
 
@@ -52,11 +54,12 @@ pub(super) enum Kind {
 }
 
 impl Windows {
-    pub(super) fn new(settings: &Settings) -> Windows {
+    /// The seed is nobody else's.
+    pub(super) fn new(settings: &Settings, seed: u64) -> Windows {
         Windows {
             end: AtomicU64::new(0),
             current: AtomicUsize::new(0),
-            halves: [Half::new(settings), Half::new(settings)],
+            halves: [Half::new(settings, seed), Half::new(settings, seed)],
         }
     }
 
@@ -100,17 +103,24 @@ impl Windows {
 }
 
 impl Half {
-    fn new(settings: &Settings) -> Half {
+    fn new(settings: &Settings, seed: u64) -> Half {
         let names = |wanted| (wanted > 0).then(|| Sketch::new(NAME_SETS, MAX_NAME));
         let clients = settings.clients + settings.namespaces > 0;
         Half {
             window: AtomicU64::new(NONE),
+            sample: Sample::new(seed.max(1)),
             sketches: [
                 clients.then(|| Sketch::new(CLIENT_SETS, ADDRESS)),
                 names(settings.names),
                 names(settings.nxdomain),
             ],
         }
+    }
+
+    /// As how many the next query counts in all sketches.
+    #[inline]
+    pub(super) fn weight(&self) -> u32 {
+        self.sample.weight()
     }
 
     /// What counts this kind, if it is wanted.
@@ -124,6 +134,7 @@ impl Half {
         self.window.store(NONE, Relaxed);
         fence(Release);
         self.sketches.iter().flatten().for_each(Sketch::clear);
+        self.sample.begin();
         self.window.store(window, Release);
     }
 }

@@ -16,8 +16,10 @@ use periplus_core::setup::Instance;
 
 use crate::testing::{Tasks, ask, configure, delayed, eventually, query, run_tasks, scripted};
 use crate::top::metrics::collect;
+use crate::top::sample::{EXACT, ROW};
 use crate::top::settings::Settings;
 use crate::top::talkers::Talkers;
+use crate::top::window::Kind;
 
 /// A server with `top` and nothing but the lists on its page. What does not exist begins with `no`, what comes later with `later`.
 struct Shown {
@@ -357,6 +359,42 @@ fn what_all_workers_counted_is_within_one_percent_at_ten_thousand_clients() {
     }
     assert!(talkers.memory().iter().all(|&bytes| bytes < 300 * 1000), "{:?}", talkers.memory());
     assert_eq!(talkers.memory().len(), WORKERS);
+}
+
+#[test]
+fn of_a_flood_a_sample_is_counted_and_within_one_percent() {
+    const QUERIES: u64 = 2 * EXACT + 3;
+    for seed in 0..3 {
+        let talkers = Talkers::new(SETTINGS, &Registry::new(1));
+        let received = Instant::now();
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut query = at(received, 0, "a.test.");
+        let mut exact: HashMap<String, u64> = HashMap::new();
+        for number in 0..QUERIES {
+            // Half of all, a tenth of all, one of each row as if it knew how long a row is, and 10,000 quiet ones.
+            let client = match (number % ROW, random.u32(..10)) {
+                (3, _) => 2,
+                (_, ..5) => 0,
+                (_, 5) => 1,
+                _ => 3 + random.u32(..10_000),
+            };
+            let address = [10, 0, (client >> 8) as u8, client as u8];
+            query.peer = SocketAddr::from((address, 1));
+            *exact.entry(query.peer.ip().to_string()).or_default() += 1;
+            talkers.count(&query, client == 1);
+        }
+        let now = received + Duration::from_millis(1);
+        let identities = Identities::default();
+        let clients = family(&talkers, &identities, "periplus_top_clients", now);
+        for client in ["10.0.0.0", "10.0.0.1", "10.0.0.2"] {
+            let (shown, exact) = (clients[client], exact[client]);
+            assert!(shown.abs_diff(exact) * 100 <= QUERIES, "{client}: {shown}, not {exact}");
+        }
+        let denied = talkers.tally(Kind::Nxdomain, now).expect("a list").total() as u64;
+        assert!(denied.abs_diff(exact["10.0.0.1"]) * 100 <= QUERIES, "{denied}");
+        let total = talkers.tally(Kind::Clients, now).expect("a list").total() as u64;
+        assert!(total.abs_diff(QUERIES) <= ROW, "{total} of {QUERIES}");
+    }
 }
 
 #[test]

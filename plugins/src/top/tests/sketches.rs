@@ -67,7 +67,7 @@ fn counts_are_right_within_one_percent_of_all() {
                 let number = stream(at, &mut random);
                 *exact.entry(number).or_default() += 1;
                 let key = key(number);
-                sketch.count(hash(seed, &key), &key);
+                sketch.count(hash(seed, &key), &key, 1);
             }
             let mut shown: HashMap<u64, u64> = HashMap::new();
             let mut total = 0;
@@ -105,7 +105,7 @@ fn the_loudest_are_found_in_their_order() {
     for at in 0..QUERIES {
         let number = stream(at, &mut random);
         *exact.entry(number).or_default() += 1;
-        sketch.count(hash(1, &key(number)), &key(number));
+        sketch.count(hash(1, &key(number)), &key(number), 1);
     }
     let mut entries: Vec<_> = sketch.entries().collect();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.least));
@@ -122,7 +122,7 @@ fn a_key_that_comes_late_pushes_out_a_quiet_one() {
     let sketch = Sketch::new(1, KEY);
     for number in 0..16 {
         for _ in 0..=number {
-            sketch.count(hash(1, &key(number)), &key(number));
+            sketch.count(hash(1, &key(number)), &key(number), 1);
         }
     }
     let find = |number: u64| {
@@ -131,9 +131,9 @@ fn a_key_that_comes_late_pushes_out_a_quiet_one() {
     };
     assert_eq!((find(0), find(15)), (Some((1, 1, true)), Some((16, 16, true))));
     // The first time it has no more than a place.
-    sketch.count(hash(1, &key(99)), &key(99));
+    sketch.count(hash(1, &key(99)), &key(99), 1);
     assert_eq!((find(0), find(99)), (None, Some((1, 2, false))));
-    sketch.count(hash(1, &key(99)), &key(99));
+    sketch.count(hash(1, &key(99)), &key(99), 1);
     assert_eq!((find(1), find(99)), (Some((2, 2, true)), Some((2, 3, true))));
     sketch.clear();
     assert_eq!(sketch.entries().count(), 0);
@@ -149,8 +149,8 @@ fn who_reads_while_keys_change_places_sees_only_keys_that_were_counted() {
             for round in 0..100_000 {
                 // Twice, so that it gets its bytes.
                 let key = key(round % 1_000);
-                sketch.count(hash(1, &key), &key);
-                sketch.count(hash(1, &key), &key);
+                sketch.count(hash(1, &key), &key, 1);
+                sketch.count(hash(1, &key), &key, 1);
             }
             done.store(true, Relaxed);
         });
@@ -177,10 +177,10 @@ fn windows_take_turns() {
         nxdomain: 0,
         namespaces: 0,
     };
-    let windows = Windows::new(&settings);
+    let windows = Windows::new(&settings, 1);
     let count = |now: u64, number: u64| {
         let clients = windows.at(now, 100).sketch(Kind::Clients).unwrap();
-        clients.count(hash(1, &key(number)), &key(number));
+        clients.count(hash(1, &key(number)), &key(number), 1);
     };
     let counted = |window: u64| -> Option<u32> {
         let (_, entries) = windows.read(Kind::Clients, window)?;
