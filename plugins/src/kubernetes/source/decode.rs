@@ -50,6 +50,15 @@ pub(super) fn decode<'de, D: Deserializer<'de>>(
     })
 }
 
+/// A field that is null is one that is not there, as for the API server.
+pub(super) fn null_is_absent<'de, D, T>(input: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(input).map(Option::unwrap_or_default)
+}
+
 /// The change that takes an object away.
 pub(super) fn gone(resource: Resource, key: ObjectKey) -> Change {
     match resource {
@@ -64,11 +73,11 @@ pub(super) fn gone(resource: Resource, key: ObjectKey) -> Change {
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawMeta {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     namespace: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     resource_version: String,
     deletion_timestamp: Option<Exists>,
     labels: Option<RawLabels>,
@@ -97,7 +106,7 @@ impl RawMeta {
 #[derive(serde::Deserialize)]
 struct RawService {
     metadata: RawMeta,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     spec: RawServiceSpec,
 }
 
@@ -111,7 +120,7 @@ struct RawServiceSpec {
     cluster_ip: Option<ClusterIp>,
     #[serde(rename = "clusterIPs")]
     cluster_ips: Option<Vec<ClusterIp>>,
-    ports: Option<Vec<RawPort>>,
+    ports: Option<Vec<Option<RawPort>>>,
 }
 
 impl RawService {
@@ -137,8 +146,8 @@ impl RawService {
 #[derive(serde::Deserialize)]
 struct RawSlice {
     metadata: RawMeta,
-    endpoints: Option<Vec<RawEndpoint>>,
-    ports: Option<Vec<RawPort>>,
+    endpoints: Option<Vec<Option<RawEndpoint>>>,
+    ports: Option<Vec<Option<RawPort>>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -157,7 +166,7 @@ struct RawConditions {
 
 #[derive(serde::Deserialize)]
 struct RawTarget {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     name: String,
 }
 
@@ -172,8 +181,8 @@ impl RawSlice {
         let ready = |endpoint: &RawEndpoint| {
             endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
         };
-        let endpoints =
-            self.endpoints.into_iter().flatten().filter(ready).map(RawEndpoint::cut).collect();
+        let endpoints = self.endpoints.into_iter().flatten().flatten();
+        let endpoints = endpoints.filter(ready).map(RawEndpoint::cut).collect();
         let ports = cut_ports(self.ports);
         self.metadata.cut(|key| {
             Meaning::Present(Change::Slice(EndpointSlice {
@@ -214,7 +223,7 @@ struct RawPort {
 }
 
 /// A port without a protocol is TCP, the API's own default.
-fn cut_ports(ports: Option<Vec<RawPort>>) -> Vec<Port> {
+fn cut_ports(ports: Option<Vec<Option<RawPort>>>) -> Vec<Port> {
     let cut = |port: RawPort| Port {
         name: port.name.unwrap_or_default(),
         protocol: port
@@ -223,7 +232,7 @@ fn cut_ports(ports: Option<Vec<RawPort>>) -> Vec<Port> {
             .map_or_else(|| "tcp".to_owned(), |name| name.to_ascii_lowercase()),
         port: port.port.and_then(|number| u16::try_from(number).ok()),
     };
-    ports.into_iter().flatten().map(cut).collect()
+    ports.into_iter().flatten().flatten().map(cut).collect()
 }
 
 #[derive(serde::Deserialize)]
@@ -240,7 +249,7 @@ impl RawNamespace {
 #[derive(serde::Deserialize)]
 struct RawPod {
     metadata: RawMeta,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     status: RawPodStatus,
 }
 

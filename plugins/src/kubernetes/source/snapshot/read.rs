@@ -9,7 +9,7 @@ use serde_norway::Value;
 
 use super::NAMESPACE_LABEL;
 use crate::kubernetes::objects::{Change, ObjectKey, Resource};
-use crate::kubernetes::source::decode::{Decoded, Meaning, decode};
+use crate::kubernetes::source::decode::{Decoded, Meaning, decode, null_is_absent};
 use crate::kubernetes::source::selector::Labels;
 
 /// Files that are larger are not read.
@@ -95,7 +95,7 @@ fn read_json(text: &str, objects: &mut Vec<ManifestObject>) -> Result<(), Proble
             continue;
         };
         let items = List::deserialize(document).map_err(error_in)?.items;
-        for item in items.into_iter().flatten() {
+        for item in items.into_iter().flatten().filter(|item| item.get() != "null") {
             let error_in = |error| fail(item.get(), error);
             let head = Head::deserialize(item).map_err(error_in)?.or(&item_head);
             objects.extend(object(item, head).map_err(error_in)?);
@@ -122,8 +122,12 @@ fn read_yaml(text: &str, objects: &mut Vec<ManifestObject>) -> Result<(), Proble
             );
             continue;
         };
-        let items = document.get("items").and_then(Value::as_sequence).into_iter().flatten();
-        for (number, item) in items.enumerate() {
+        let items = match document.get("items") {
+            None | Some(Value::Null) => &[][..],
+            Some(Value::Sequence(items)) => items,
+            Some(_) => return Err(Problem { place, cause: "items: expected a list".to_owned() }),
+        };
+        for (number, item) in items.iter().enumerate().filter(|(_, item)| !item.is_null()) {
             let place = format!("{place}, item {}", number + 1);
             let fail = |error: serde_norway::Error| Problem {
                 place: place.clone(),
@@ -151,9 +155,9 @@ fn in_object(place: &str, kind: &str, object: &Value, error: &serde_norway::Erro
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Head {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     api_version: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     kind: String,
 }
 
