@@ -140,13 +140,17 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         row: 21,
-        shows: |_, theirs, ours| {
+        shows: |question, theirs, ours| {
             let lower = |record: Record| {
                 let (owner, rdata) =
                     (record.owner.to_ascii_lowercase(), record.rdata.to_ascii_lowercase());
                 Record { owner, rdata, ttl: 0, ..record }
             };
-            theirs.is_some_and(|theirs| same_but_for(theirs, ours, lower))
+            // How many records are left of an answer that is cut depends on how well names compress.
+            let cut = |theirs: &Wire| {
+                theirs.is_truncated() && theirs.flags == ours.flags && !is_lower(question)
+            };
+            theirs.is_some_and(|theirs| cut(theirs) || same_but_for(theirs, ours, lower))
         },
     },
     Known {
@@ -184,6 +188,20 @@ pub const KNOWN: &[Known] = &[
             let followed =
                 theirs.is_some_and(|theirs| theirs.rcode() != FORMERR) && ours.rcode() == FORMERR;
             followed && question.message.get(12).is_some_and(|length| *length >= 0xc0)
+        },
+    },
+    Known {
+        row: 27,
+        shows: |question, theirs, ours| {
+            let forwarded = Wire::parse(&question.message).is_some_and(|asked| {
+                let others = [asked.answer, asked.authority, asked.additional].concat();
+                !others.is_empty() && asked.opt.is_none()
+            });
+            let misread = theirs.is_some_and(|theirs| {
+                theirs.rcode() == ours.rcode()
+                    && (theirs.opt != ours.opt || theirs.is_truncated() && !ours.is_truncated())
+            });
+            forwarded && misread
         },
     },
 ];
@@ -225,8 +243,14 @@ fn is_server(question: &Question) -> bool {
 }
 
 fn is_server_in_mixed_case(question: &Question, theirs: Option<&Wire>, ours: &Wire) -> bool {
-    let denied = theirs.is_some_and(|theirs| theirs.rcode() == NXDOMAIN);
-    denied && is_server(question) && !is_lower(question) && ours.rcode() == NOERROR
+    let denied = theirs.filter(|theirs| theirs.rcode() == NXDOMAIN);
+    // CoreDNS's cache gives the denial for one spelling to all of them.
+    let is_spelled = |record: &Record| record.owner != record.owner.to_ascii_lowercase();
+    let kept = denied.is_some_and(|theirs| theirs.authority.iter().any(is_spelled));
+    denied.is_some()
+        && is_server(question)
+        && (kept || !is_lower(question))
+        && ours.rcode() == NOERROR
 }
 
 fn is_address(question: &Question) -> bool {

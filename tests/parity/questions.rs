@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use periplus_core::codes::RecordType;
 use serde_json::Value;
 
-use super::variants::Depth;
+use super::variants::{Depth, Variant};
 use crate::cluster::rows::reverse;
 use crate::support::client::question;
 use crate::support::upstream::Upstream;
@@ -141,9 +141,11 @@ const MESSAGES: &[(&str, &str)] = &[
     ),
 ];
 
-/// All questions of a depth about these objects.
-pub fn all(depth: Depth, objects: &[Value]) -> Vec<Question> {
-    let names = names(objects);
+/// All questions to a variant about these objects.
+pub fn all(variant: &Variant, objects: &[Value]) -> Vec<Question> {
+    let depth = variant.depth;
+    let mut names = names(objects);
+    names.extend(variant.names.iter().map(|name| (*name).to_owned()));
     let mut questions = Vec::new();
     let mut random = fastrand::Rng::with_seed(20);
     for (index, name) in names.iter().enumerate() {

@@ -23,15 +23,22 @@ pub struct Variant {
     pub name: &'static str,
     pub depth: Depth,
     pub corefile: String,
+    /// Names that it knows beside those that all are asked for.
+    pub names: &'static [&'static str],
 }
 
 pub fn all() -> Vec<Variant> {
-    let mut variants =
-        vec![Variant { name: "kubeadm", depth: Depth::Detailed, corefile: KUBEADM.to_owned() }];
+    let mut variants: Vec<Variant> = WHOLE
+        .iter()
+        .map(|(name, depth, corefile, names)| {
+            let corefile = corefile.replace("CLUSTER", CLUSTER);
+            Variant { name, depth: *depth, corefile, names }
+        })
+        .collect();
     variants.extend(OPTIONS.iter().map(|(name, depth, zones, options)| {
         let corefile =
             PLAIN.replace("ZONES", zones).replace("OPTIONS", &options.replace("; ", "\n        "));
-        Variant { name, depth: *depth, corefile }
+        Variant { name, depth: *depth, corefile, names: &[] }
     }));
     variants
 }
@@ -62,6 +69,142 @@ const KUBEADM: &str = ".:PORT {
     loadbalance
 }
 ";
+
+/// What the blocks below have in common.
+const CLUSTER: &str = "kubernetes cluster.local in-addr.arpa ip6.arpa {
+        SOURCE
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+        ttl 30
+    }";
+
+/// Own hosts, zones that go elsewhere, and one name that the cluster has as well: what platforms add for their users. Nothing that is kept ends
+/// while it is asked for.
+const STUB_DOMAINS: &str = ".:PORT {
+    errors
+    ready 127.0.0.1:READY
+    hosts {
+        192.0.2.10 www.example.com Alias.Example.com
+        2001:db8::10 www.example.com
+        192.0.2.11 till.shop.svc.cluster.local
+        192.0.2.12 10.in-addr.arpa
+        10.96.1.1 gateway.example.com
+        ttl 60
+        fallthrough
+    }
+    CLUSTER
+    forward . UPSTREAM {
+        except example.net company.example
+        max_concurrent 1000
+    }
+    cache 300
+    loadbalance round_robin
+}
+upstream.test:PORT alias2.upstream.test:PORT {
+    errors
+    cache 60 {
+        success 5000 300 5
+        denial 5000 300 1
+    }
+    forward upstream.test UPSTREAM {
+        prefer_udp
+    }
+    loadbalance
+}
+company.example:PORT {
+    hosts {
+        198.51.100.1 vpn.company.example
+        no_reverse
+    }
+}
+office.svc.cluster.local:PORT 100.51.198.in-addr.arpa:PORT {
+    errors
+    hosts {
+        198.51.100.2 printer.office.svc.cluster.local
+        fallthrough 100.51.198.in-addr.arpa
+    }
+    CLUSTER
+}
+";
+
+/// Names under which services were known before, and what else platforms rewrite.
+const REWRITES: &str = ".:PORT {
+    errors
+    ready 127.0.0.1:READY
+    rewrite stop {
+        name regex (.*)\\.internal {1}.svc.cluster.local
+        answer name (.*)\\.svc\\.cluster\\.local {1}.internal
+    }
+    rewrite name exact old.example.com till.shop.svc.cluster.local
+    rewrite name suffix .corp.test .upstream.test answer auto
+    rewrite name prefix legacy- \"\" answer auto
+    rewrite continue name substring .typo. .shop.
+    rewrite stop type MX A
+    rewrite class CH IN
+    rewrite ttl suffix .upstream.test 20-40
+    rewrite ttl exact kubernetes.default.svc.cluster.local 7
+    rewrite rcode regex .*\\.servfail\\.test SERVFAIL NXDOMAIN
+    rewrite edns0 local set 0xffee 0x61626364
+    CLUSTER
+    forward . UPSTREAM
+    loadbalance
+}
+";
+
+/// Whole Corefiles: name, depth, text, names.
+const WHOLE: &[(&str, Depth, &str, &[&str])] = &[
+    ("kubeadm", Depth::Detailed, KUBEADM, &[]),
+    (
+        "stub domains and hosts",
+        Depth::Detailed,
+        STUB_DOMAINS,
+        &[
+            "www.example.com.",
+            "alias.example.com.",
+            "gateway.example.com.",
+            "x.www.example.com.",
+            "example.com.",
+            "www.example.net.",
+            "company.example.",
+            "vpn.company.example.",
+            "x.company.example.",
+            "printer.office.svc.cluster.local.",
+            "1.100.51.198.in-addr.arpa.",
+            "2.100.51.198.in-addr.arpa.",
+            "3.100.51.198.in-addr.arpa.",
+            "100.51.198.in-addr.arpa.",
+            "10.2.0.192.in-addr.arpa.",
+            "12.2.0.192.in-addr.arpa.",
+            "0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa.",
+        ],
+    ),
+    (
+        "rewrites",
+        Depth::Detailed,
+        REWRITES,
+        &[
+            "till.shop.internal.",
+            "TILL.Shop.Internal.",
+            "_http._tcp.h-dual.shop.internal.",
+            "h-many.shop.internal.",
+            "e-www.shop.internal.",
+            "missing.shop.internal.",
+            "internal.",
+            "old.example.com.",
+            "x.old.example.com.",
+            "www.corp.test.",
+            "alias2.corp.test.",
+            "big.corp.test.",
+            "nx.corp.test.",
+            "corp.test.",
+            "legacy-www.upstream.test.",
+            "legacy-till.shop.svc.cluster.local.",
+            "LEGACY-till.shop.svc.cluster.local.",
+            "till.typo.svc.cluster.local.",
+            "kubernetes.default.svc.cluster.local.",
+        ],
+    ),
+];
 
 const PLAIN: &str = ".:PORT {
     errors
