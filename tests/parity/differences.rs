@@ -61,7 +61,8 @@ pub const KNOWN: &[Known] = &[
     Known {
         row: 9,
         shows: |question, theirs, ours| {
-            qtype(question) == Some(RecordType::PTR) && theirs.is_none() && ours.rcode() == NXDOMAIN
+            // With `fallthrough` it is somebody else who has no answer.
+            qtype(question) == Some(RecordType::PTR) && theirs.is_none() && ours.answer.is_empty()
         },
     },
     Known {
@@ -79,7 +80,7 @@ pub const KNOWN: &[Known] = &[
             let answered = theirs.is_some_and(|theirs| !theirs.answer.is_empty());
             answered
                 && reverse_labels(question).is_some_and(|labels| labels > WHOLE)
-                && ours.rcode() == NXDOMAIN
+                && ours.answer.is_empty()
         },
     },
     Known {

@@ -151,6 +151,75 @@ const REWRITES: &str = ".:PORT {
 }
 ";
 
+/// Each block for its own zones, and nothing for the root: what a second DNS server of a cluster has.
+const ZONES_ALONE: &str = "(common) {
+    errors
+    loadbalance
+}
+cluster.local:PORT {
+    import common
+    ready 127.0.0.1:READY
+    kubernetes {
+        SOURCE
+        pods verified
+        ttl 15
+    }
+    cache {
+        success 9984 3600 0
+        denial 9984 1800 0
+    }
+}
+10.96.0.0/16:PORT fd00:10:96::/112:PORT 172.16.0.0/12:PORT {
+    import common
+    kubernetes cluster.local 10.96.0.0/16 fd00:10:96::/112 172.16.0.0/12 {
+        SOURCE
+        fallthrough
+    }
+    hosts {
+        10.96.200.1 one.example.com
+        172.16.200.1 two.example.com
+    }
+}
+Upstream.TEST:PORT {
+    import common
+    rewrite name suffix .upstream.test .UPSTREAM.test answer auto
+    forward . UPSTREAM {
+        force_tcp
+        except nx.upstream.test
+    }
+}
+shop.svc.cluster.local.upstream.test:PORT . {
+    import common
+    hosts {
+        192.0.2.30 till.shop.svc.cluster.local.upstream.test one.example.com
+    }
+}
+";
+
+/// Two zones of one cluster, asked through another name, and the upstream for what the cluster does not know.
+const TWO_ZONES: &str = ".:PORT {
+    errors
+    ready 127.0.0.1:READY
+    rewrite name suffix .cluster.example .cluster.local answer auto
+    kubernetes cluster.local k8s.example 10.0.0.0/8 172.16.0.0/12 fd00::/8 {
+        SOURCE
+        pods insecure
+        endpoint_pod_names
+        fallthrough k8s.example 172.16.0.0/12
+        ttl 0
+    }
+    forward example UPSTREAM
+    forward upstream.test UPSTREAM
+    hosts {
+        192.0.2.20 till.shop.svc.k8s.example missing.shop.svc.k8s.example
+        192.0.2.21 x.example
+        192.0.2.22 missing.shop.svc.cluster.local
+        fallthrough
+    }
+    loadbalance
+}
+";
+
 /// Whole Corefiles: name, depth, text, names.
 const WHOLE: &[(&str, Depth, &str, &[&str])] = &[
     ("kubeadm", Depth::Detailed, KUBEADM, &[]),
@@ -202,6 +271,53 @@ const WHOLE: &[(&str, Depth, &str, &[&str])] = &[
             "LEGACY-till.shop.svc.cluster.local.",
             "till.typo.svc.cluster.local.",
             "kubernetes.default.svc.cluster.local.",
+        ],
+    ),
+    (
+        "zones alone",
+        Depth::Detailed,
+        ZONES_ALONE,
+        &[
+            "till.shop.svc.cluster.local.upstream.test.",
+            "one.example.com.",
+            "1.200.96.10.in-addr.arpa.",
+            "1.200.16.172.in-addr.arpa.",
+            "shop.svc.cluster.local.upstream.test.",
+            "nx.upstream.test.",
+            "WWW.upstream.TEST.",
+            "97.10.in-addr.arpa.",
+            "1.1.97.10.in-addr.arpa.",
+            "16.172.in-addr.arpa.",
+            "1.2.16.172.in-addr.arpa.",
+            "1.2.32.172.in-addr.arpa.",
+            "6.9.0.0.0.1.0.0.0.0.d.f.ip6.arpa.",
+        ],
+    ),
+    (
+        "two zones",
+        Depth::Detailed,
+        TWO_ZONES,
+        &[
+            "k8s.example.",
+            "example.",
+            "x.example.",
+            "svc.k8s.example.",
+            "ns.dns.k8s.example.",
+            "dns-version.k8s.example.",
+            "till.shop.svc.k8s.example.",
+            "TILL.shop.svc.K8S.example.",
+            "missing.shop.svc.k8s.example.",
+            "nothing.shop.svc.k8s.example.",
+            "_http._tcp.h-dual.shop.svc.k8s.example.",
+            "e-www.shop.svc.k8s.example.",
+            "e-big.shop.svc.k8s.example.",
+            "1-2-3-4.shop.pod.k8s.example.",
+            "till.shop.svc.cluster.example.",
+            "_http._tcp.h-dual.shop.svc.cluster.example.",
+            "e-www.shop.svc.cluster.example.",
+            "missing.shop.svc.cluster.example.",
+            "ns.dns.cluster.example.",
+            "cluster.example.",
         ],
     ),
 ];
