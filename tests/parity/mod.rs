@@ -6,6 +6,7 @@
 
 mod compare;
 mod differences;
+mod metrics;
 mod questions;
 mod variants;
 

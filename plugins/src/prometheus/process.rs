@@ -33,6 +33,13 @@ pub(super) fn register(registry: &Registry) {
         &[],
         || resident_bytes().unwrap_or(0.0),
     );
+    registry.computed(
+        "process_virtual_memory_max_bytes",
+        "Maximum amount of virtual memory available in bytes.",
+        "gauge",
+        &[],
+        || limit("Max address space").unwrap_or(0.0),
+    );
     registry.computed("process_open_fds", "Number of open file descriptors.", "gauge", &[], || {
         open_descriptors().unwrap_or(0.0)
     });
@@ -41,7 +48,7 @@ pub(super) fn register(registry: &Registry) {
         "Maximum number of open file descriptors.",
         "gauge",
         &[],
-        || most_descriptors().unwrap_or(0.0),
+        || limit("Max open files").unwrap_or(0.0),
     );
     let started = Stat::read().zip(boot_time()).map_or(0.0, |(stat, boot)| boot + stat.started);
     registry
@@ -92,8 +99,17 @@ fn boot_time() -> Option<f64> {
     number_after(&fs::read_to_string("/proc/stat").ok()?, "btime ")
 }
 
-fn most_descriptors() -> Option<f64> {
-    number_after(&fs::read_to_string("/proc/self/limits").ok()?, "Max open files")
+/// A soft limit (`proc_pid_limits(5)`).
+fn limit(name: &str) -> Option<f64> {
+    soft_limit(&fs::read_to_string("/proc/self/limits").ok()?, name)
+}
+
+/// Where there is none, the largest number that limits have, as Go's library says.
+fn soft_limit(text: &str, name: &str) -> Option<f64> {
+    number_after(text, name).or_else(|| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim_start().starts_with("unlimited").then_some(u64::MAX as f64)
+    })
 }
 
 fn open_descriptors() -> Option<f64> {
@@ -128,11 +144,14 @@ mod tests {
                 Some(1024.0),
             ),
             ("cpu 1 2\nbtime 1700000000\n", "btime ", Some(1_700_000_000.0)),
-            ("Max open files            unlimited\n", "Max open files", None),
             ("", "btime ", None),
         ];
         for (text, key, expected) in cases {
             assert_eq!(number_after(text, key), expected, "{key}");
         }
+        let limits = "Max address space         unlimited            unlimited            bytes\nMax open files  7  9  files\n";
+        let limits = ["Max address space", "Max open files", "Max nothing"]
+            .map(|name| soft_limit(limits, name));
+        assert_eq!(limits, [Some(18_446_744_073_709_551_615.0), Some(7.0), None]);
     }
 }
