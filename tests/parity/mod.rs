@@ -6,6 +6,7 @@
 
 mod compare;
 mod differences;
+mod log_lines;
 mod metrics;
 mod questions;
 mod variants;

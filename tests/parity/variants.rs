@@ -27,6 +27,12 @@ pub struct Variant {
     pub names: &'static [&'static str],
 }
 
+/// kubeadm's with `log`.
+pub fn logged() -> Variant {
+    let corefile = KUBEADM.replace("    errors\n", "    errors\n    log\n");
+    Variant { name: "log", depth: Depth::Detailed, corefile, names: &[] }
+}
+
 pub fn all() -> Vec<Variant> {
     let mut variants: Vec<Variant> = WHOLE
         .iter()

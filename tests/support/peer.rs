@@ -40,6 +40,11 @@ impl Peer {
         Peer { name, address, process, directory }
     }
 
+    /// All that it said.
+    pub fn said(&self) -> String {
+        self.process.said()
+    }
+
     /// The end of what it said.
     pub fn last_words(&self) -> String {
         self.process.last_words()

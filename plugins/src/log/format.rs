@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use periplus_core::codes::{RecordType, flags};
+use periplus_core::codes::{Class, RecordType, flags};
 use periplus_core::encode::is_truncated;
 use periplus_core::name::NameText;
 use periplus_core::query::Query;
@@ -127,7 +127,8 @@ impl Value {
         let query = line.query;
         match self {
             Value::Type => record_type(query.qtype, text),
-            Value::Class => match query.class.mnemonic() {
+            // ANY is a type as well, and so is written as a number (CoreDNS's library).
+            Value::Class => match query.class.mnemonic().filter(|_| query.class != Class::ANY) {
                 Some(mnemonic) => text.push_str(mnemonic),
                 None => prefixed_number("CLASS", query.class.0, text),
             },

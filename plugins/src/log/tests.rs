@@ -73,6 +73,7 @@ fn unusual_queries_and_replies_are_written_as_by_coredns() {
         (|query, _| query.qtype = RecordType(0), "{type}", "None"),
         (|query, _| query.class = Class(0), "{class}", "CLASS0"),
         (|query, _| query.class = Class::CH, "{class}", "CH"),
+        (|query, _| query.class = Class::ANY, "{class}", "CLASS255"),
         (
             |query, _| {
                 query.peer = "[2001:db8::1]:1".parse().unwrap();
