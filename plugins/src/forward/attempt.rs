@@ -155,8 +155,9 @@ impl<'a> Race<'a> {
         self.0.len()
     }
 
-    /// What happens next, and with which upstream. What is over is taken out. Without any attempt this never ends.
-    pub(super) async fn next(&mut self) -> (usize, Event) {
+    /// What happens next, with which upstream, and how many attempts that began before are still under way. What is over is taken out.
+    /// Without any attempt this never ends.
+    pub(super) async fn next(&mut self) -> (usize, usize, Event) {
         std::future::poll_fn(|cx| {
             for index in 0..self.0.len() {
                 let (number, attempt) = &mut self.0[index];
@@ -165,7 +166,7 @@ impl<'a> Race<'a> {
                     if matches!(event, Event::Over(_)) {
                         self.0.remove(index);
                     }
-                    return Poll::Ready((number, event));
+                    return Poll::Ready((number, index, event));
                 }
             }
             Poll::Pending

@@ -24,6 +24,7 @@ use super::attempt::{Attempt, Event, Race};
 use super::error::{Cause, ExchangeError, OTHER_CASE};
 use super::message::Asking;
 use super::metrics::ForwardMetrics;
+use super::policy::Policy;
 use super::probe::start_probing;
 use super::settings::{ATTEMPTS_PER_UPSTREAM, Failover, MOST_AT_ONCE, PROBE_TIMEOUT, Settings};
 use super::turns::Turns;
@@ -114,6 +115,7 @@ impl Stanza {
         let mut next = Some(first);
         // In a box because it seldom is any: the future is as large as what it may hold.
         let mut last: Option<Box<Result<Reply, ExchangeError>>> = None;
+        let mut denial: Option<HeldBack> = None;
         loop {
             if let Some(number) = next {
                 let attempts = failed + race.len() + 1;
@@ -133,24 +135,36 @@ impl Stanza {
                 break;
             }
             late = None;
-            match race.next().await {
-                (number, Event::Late) => {
+            let (number, before, event) = race.next().await;
+            if matches!(event, Event::Over(_))
+                && let Some(denial) = denial.as_mut().filter(|denial| before < denial.before)
+            {
+                denial.before -= 1;
+            }
+            match event {
+                Event::Late => {
                     if upstreams[number].health.was_late() {
                         self.suspect(&upstreams[number]);
                     }
                     late = Some(number);
                 }
-                (_, Event::Over(Ok(reply))) => {
-                    if !settings.fails_over(reply.rcode, count) {
+                Event::Over(Ok(reply)) if !settings.fails_over(reply.rcode, count) => {
+                    let is_held_back = before > 0
+                        && reply.rcode == Rcode::NXDOMAIN
+                        && matches!(settings.policy, Policy::Sequential);
+                    if !is_held_back {
                         return Ok(reply);
                     }
+                    denial = Some(HeldBack { before, reply: Box::new(reply) });
+                }
+                Event::Over(Ok(reply)) => {
                     rejected += 1;
                     if rejected >= count {
                         return Ok(reply);
                     }
                     last = Some(Box::new(Ok(reply)));
                 }
-                (number, Event::Over(Err(error))) => {
+                Event::Over(Err(error)) => {
                     if error.blames_upstream() {
                         self.suspect(&upstreams[number]);
                     }
@@ -161,9 +175,17 @@ impl Stanza {
                     }
                 }
             }
+            match denial.take() {
+                Some(denial) if denial.before == 0 => return Ok(*denial.reply),
+                held_back => denial = held_back,
+            }
             now = Instant::now();
             next = None;
-            if now >= end || !left(failed + race.len()) || race.len() >= MOST_AT_ONCE {
+            if denial.is_some()
+                || now >= end
+                || !left(failed + race.len())
+                || race.len() >= MOST_AT_ONCE
+            {
                 continue;
             }
             next = turns.next();
@@ -204,7 +226,7 @@ impl Stanza {
         let mut race = Race::default();
         race.join(number, Attempt::begin(&upstreams[number], asking, now, end, None));
         loop {
-            if let (_, Event::Over(result)) = race.next().await {
+            if let (.., Event::Over(result)) = race.next().await {
                 return result.map_err(Some);
             }
         }
@@ -222,6 +244,13 @@ impl Stanza {
             upstream.sweep();
         }
     }
+}
+
+/// NXDOMAIN of an upstream that was asked because the one before it, which is preferred, took its time: that one may know more names.
+struct HeldBack {
+    /// Attempts that began before and are still under way.
+    before: usize,
+    reply: Box<Reply>,
 }
 
 impl Drop for Stanza {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use periplus_core::codes::RecordType;
+use periplus_core::codes::{Rcode, RecordType};
 use periplus_core::plugin::Outcome;
 
 use super::super::testing::{ScriptedUpstream, Step};
@@ -65,11 +65,35 @@ fn the_first_upstream_may_still_win() {
 
 #[test]
 fn a_failure_of_the_second_does_not_end_the_wait_for_the_first() {
-    let failing = ScriptedUpstream::failing(periplus_core::codes::Rcode::SERVFAIL);
+    let failing = ScriptedUpstream::failing(Rcode::SERVFAIL);
     let upstreams = [after(400, 1), failing];
     let fixture = fixture("policy sequential\nhedge_after 150ms", &upstreams);
     assert_eq!(fixture.short("example.org."), "1");
     assert_eq!(upstreams[1].count("example.org."), 1);
+}
+
+#[test]
+fn a_denial_of_the_second_waits_for_the_first_where_that_is_preferred() {
+    let denying = || ScriptedUpstream::failing(Rcode::NXDOMAIN);
+    let upstreams = [after(400, 1), denying()];
+    let preferring = fixture("policy sequential\nhedge_after 150ms", &upstreams);
+    assert_eq!(preferring.short("example.org."), "1");
+    assert_eq!(upstreams[1].count("example.org."), 1);
+
+    // The first one never says anything: its time ends before `read_timeout` does for the client.
+    let upstreams = [ScriptedUpstream::silent(), denying()];
+    let preferring =
+        fixture("policy sequential\nhedge_after 150ms\nread_timeout 500ms", &upstreams);
+    assert_eq!(preferring.short("example.org."), "NXDOMAIN");
+
+    // All are alike: what comes first counts.
+    let upstreams = [after(2000, 1), denying()];
+    let fixture = fixture("policy round_robin\nhedge_after 150ms", &upstreams);
+    let begun = Instant::now();
+    for _ in 0..2 {
+        assert_eq!(fixture.short("example.org."), "NXDOMAIN");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2));
 }
 
 #[test]
@@ -189,7 +213,7 @@ fn whatever_goes_wrong_the_end_comes_before_the_client_gives_up() {
             let answer = fixture.server.dispatch(&asked).wait().await;
             (answer, begun.elapsed())
         });
-        assert_eq!(answer.rcode(), Some(periplus_core::codes::Rcode::SERVFAIL), "{options}");
+        assert_eq!(answer.rcode(), Some(Rcode::SERVFAIL), "{options}");
         assert!(took < Duration::from_millis(4600), "{took:?}, {options}");
     }
 }
