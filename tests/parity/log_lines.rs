@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
+use std::time::Instant;
 
 use super::compare::difference;
 use super::{LONG, SHORT, Server, ask, questions, variants};
@@ -20,6 +20,18 @@ fn lines(text: &str) -> BTreeMap<u16, String> {
         Some((rest.split(' ').next()?.parse().ok()?, rest.to_owned()))
     });
     lines.collect()
+}
+
+/// What a server has written, once the line of the last question is there.
+fn written(server: &Server, last: u16) -> BTreeMap<u16, String> {
+    let begun = Instant::now();
+    loop {
+        let lines = lines(&server.peer.said());
+        if lines.contains_key(&last) || begun.elapsed() > LONG {
+            return lines;
+        }
+        std::thread::sleep(SHORT);
+    }
 }
 
 /// The line without the size of the request: the third word from the end of what is quoted.
@@ -59,8 +71,8 @@ fn the_lines_of_log_are_those_of_coredns_or_it_is_skipped() {
             alike.insert(id, question.what);
         }
     }
-    std::thread::sleep(LONG.min(Duration::from_secs(2)));
-    let [theirs, ours] = pair.each_ref().map(|server| lines(&server.peer.said()));
+    let last = *alike.keys().next_back().expect("most answers are alike");
+    let [theirs, ours] = pair.each_ref().map(|server| written(server, last));
     let differs = |id: &u16| {
         let line = |lines: &BTreeMap<u16, String>| match rewritten.contains(id) {
             true => lines.get(id).and_then(|line| without_size(line)),

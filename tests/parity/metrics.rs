@@ -5,43 +5,13 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
-use crate::support::client::{question, tcp, udp, wait_for_page};
-use crate::support::peer::{Peer, coredns};
+use super::Server;
+use super::variants::measured;
+use crate::support::client::{question, tcp, udp};
+use crate::support::peer::coredns;
 use crate::support::real_api_server::RealApiServer;
 use crate::support::server::free_port;
 use crate::support::upstream::Upstream;
-
-const COREFILE: &str = ".:PORT {
-    errors
-    health 127.0.0.1:HTTP0
-    ready 127.0.0.1:READY
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
-        SOURCE
-        pods insecure
-        fallthrough in-addr.arpa ip6.arpa
-        ttl 30
-    }
-    hosts {
-        192.0.2.10 www.example.com
-        fallthrough
-    }
-    prometheus 127.0.0.1:METRICS
-    forward . UPSTREAM {
-        max_concurrent 1000
-    }
-    cache 30 {
-        disable success cluster.local
-        disable denial cluster.local
-    }
-    loop
-    reload
-    loadbalance
-}
-company.example:PORT upstream.company.example:PORT {
-    prometheus 127.0.0.1:METRICS
-    forward . UPSTREAM
-}
-";
 
 /// No names of reverse zones: their answers are kept by CoreDNS only (row 20 of DIFFERENCES.md).
 const NAMES: &[&str] = &[
@@ -83,23 +53,15 @@ const EARLIER: &[&str] = &[
 /// By name and labels, as they are written.
 type Page = BTreeMap<String, f64>;
 
-struct Server {
-    peer: Peer,
+struct Measured {
+    server: Server,
     port: u16,
 }
 
-impl Server {
-    fn start(binary: &Path, kubeconfig: &str, upstream: SocketAddr) -> Server {
-        let [ready, port] = [free_port(), free_port()];
-        let corefile = COREFILE
-            .replace("SOURCE", "kubeconfig DIR/kubeconfig")
-            .replace("UPSTREAM", &upstream.to_string())
-            .replace("READY", &ready.to_string())
-            .replace("METRICS", &port.to_string());
-        let mut peer = Peer::start(binary, &corefile, &[("kubeconfig", kubeconfig)]);
-        peer.wait_for("synced.invalid.cluster.local", &[0, 3]);
-        wait_for_page(ready, "/ready");
-        Server { peer, port }
+impl Measured {
+    fn start(binary: &Path, kubeconfig: &str, upstream: SocketAddr) -> Measured {
+        let port = free_port();
+        Measured { server: Server::start(binary, &measured(port), kubeconfig, upstream), port }
     }
 
     fn text(&self) -> String {
@@ -113,7 +75,8 @@ impl Server {
 
     /// All series, with `PORT` for the port that DNS listens on.
     fn page(&self) -> Page {
-        let text = self.text().replace(&format!(":{}\"", self.peer.address.port()), ":PORT\"");
+        let text =
+            self.text().replace(&format!(":{}\"", self.server.peer.address.port()), ":PORT\"");
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         lines
             .filter_map(|line| {
@@ -145,8 +108,8 @@ impl Server {
                     let flags = message.len() - 4;
                     message[flags] |= 0x80;
                 }
-                assert!(udp(self.peer.address, &message).is_some(), "{name} {qtype}");
-                assert!(tcp(self.peer.address, &message).is_some(), "{name} {qtype}");
+                assert!(udp(self.server.peer.address, &message).is_some(), "{name} {qtype}");
+                assert!(tcp(self.server.peer.address, &message).is_some(), "{name} {qtype}");
             }
         }
     }
@@ -200,19 +163,19 @@ fn the_metrics_are_those_of_coredns_or_it_is_skipped() {
     let ours = Path::new(env!("CARGO_BIN_EXE_periplus"));
     let upstream = Upstream::start();
     let servers = [binary.as_path(), ours]
-        .map(|binary| Server::start(binary, &api.kubeconfig, upstream.address));
+        .map(|binary| Measured::start(binary, &api.kubeconfig, upstream.address));
     let counts = servers.each_ref().map(|server| {
         let before = server.page();
         server.ask();
         counted(&before, &server.page())
     });
-    let [theirs, ours] = servers.each_ref().map(Server::families);
+    let [theirs, ours] = servers.each_ref().map(Measured::families);
     let is_missing = |family: &&String| !MISSING.iter().any(|(name, _)| family.starts_with(name));
     let missing: Vec<&String> = theirs.difference(&ours).filter(is_missing).collect();
     let is_added =
         |family: &&String| !family.starts_with("periplus_") && !EARLIER.contains(&family.as_str());
     let added: Vec<&String> = ours.difference(&theirs).filter(is_added).collect();
-    let [help, own_help] = servers.each_ref().map(Server::helps);
+    let [help, own_help] = servers.each_ref().map(Measured::helps);
     let other_help: Vec<_> = help
         .iter()
         .filter(|(name, help)| own_help.get(*name).is_some_and(|own| own != *help))

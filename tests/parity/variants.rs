@@ -33,6 +33,16 @@ pub fn logged() -> Variant {
     Variant { name: "log", depth: Depth::Detailed, corefile, names: &[] }
 }
 
+/// kubeadm's with *hosts*, another block, and metrics at a port.
+pub fn measured(port: u16) -> Variant {
+    let hosts = "    hosts {\n        192.0.2.10 www.example.com\n        fallthrough\n    }\n";
+    let metrics = format!("    prometheus 127.0.0.1:{port}\n");
+    let main = KUBEADM.replace("    prometheus 127.0.0.1:HTTP1\n", &format!("{hosts}{metrics}"));
+    let other = "company.example:PORT upstream.company.example:PORT";
+    let corefile = format!("{main}{other} {{\n{metrics}    forward . UPSTREAM\n}}\n");
+    Variant { name: "metrics", depth: Depth::Names, corefile, names: &[] }
+}
+
 pub fn all() -> Vec<Variant> {
     let mut variants: Vec<Variant> = WHOLE
         .iter()
