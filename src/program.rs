@@ -113,7 +113,7 @@ impl std::error::Error for StartError {}
 impl Program {
     /// Loads the configuration and starts to answer.
     pub fn start(options: Options) -> Result<Program, StartError> {
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let cpus = cpus();
         let workers = options.workers.unwrap_or(cpus).max(1);
         let metrics = Arc::new(Registry::new(workers));
         let surroundings = Surroundings::new(
@@ -252,6 +252,23 @@ impl Program {
         self.running.instance.reload
     }
 
+    /// Has as many workers as there are CPUs for now: the limits of a Pod may change while it runs.
+    pub fn follow_limits(&mut self) {
+        let cpus = cpus();
+        if self.options.workers.is_none() && cpus != self.listeners.workers() {
+            self.set_workers(cpus);
+        }
+    }
+
+    /// Serves each UDP address with so many workers from now on.
+    pub fn set_workers(&mut self, workers: usize) {
+        let before = self.listeners.workers();
+        match self.listeners.set_workers(workers) {
+            Ok(()) => tracing::info!("{workers} workers for each UDP address, {before} before"),
+            Err(error) => tracing::error!("Not all of {workers} workers can be had: {error}"),
+        }
+    }
+
     /// The zones of each listen address.
     pub fn zones(&self) -> &BTreeMap<ListenAddress, Vec<Name>> {
         &self.running.zones
@@ -324,6 +341,11 @@ impl Program {
         self.metrics().gauge(NAME, help, &[("hash", "sha512"), ("value", &value)]).set(1.0);
         tracing::info!("plugin/reload: Running configuration SHA512 = {value}");
     }
+}
+
+/// CPUs that the process may use: those that it is allowed, or those that the quota of its control group is enough for, rounded down.
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn configure(

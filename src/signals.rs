@@ -13,13 +13,16 @@ use crate::program::Program;
 /// looks.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How often to look whether the process may use another number of CPUs.
+const LIMITS: Duration = Duration::from_secs(5);
+
 /// What wakes the main thread.
 enum Event {
     Terminate,
     Interrupt,
     Quit,
     Reload,
-    LookAtConfiguration,
+    Look,
 }
 
 /// Serves until a signal ends the process (CoreDNS's meaning of each signal).
@@ -35,11 +38,13 @@ pub fn run(mut program: Program) -> ExitCode {
     let mut tried: Option<Fingerprint> = None;
     // When the configuration is to be read again, changed or not.
     let mut due: Option<Instant> = None;
+    let mut limits_due = Instant::now() + LIMITS;
     loop {
         due = program
             .reload_interval()
             .map(|interval| due.unwrap_or_else(|| Instant::now() + next_read(interval)));
-        let pause = due.map(|due| due.saturating_duration_since(Instant::now()).min(LOOK));
+        let until = |due: Instant| due.saturating_duration_since(Instant::now());
+        let pause = due.map_or(LIMITS, |due| until(due).min(LOOK)).min(until(limits_due));
         match program.runtime().block_on(signals.next(pause)) {
             Event::Terminate => {
                 tracing::info!("SIGTERM: Shutting down servers then terminating");
@@ -62,8 +67,14 @@ pub fn run(mut program: Program) -> ExitCode {
                     tracing::error!("SIGUSR1: the configuration before stays in force");
                 }
             }
-            Event::LookAtConfiguration => {
-                if program.files_have_changed() || due.is_some_and(|due| due <= Instant::now()) {
+            Event::Look => {
+                if limits_due <= Instant::now() {
+                    program.follow_limits();
+                    limits_due = Instant::now() + LIMITS;
+                }
+                if let Some(read) = due
+                    && (program.files_have_changed() || read <= Instant::now())
+                {
                     due = None;
                     tried = program.reload_if_changed(tried);
                 }
@@ -101,13 +112,8 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self, pause: Option<Duration>) -> Event {
-        let pause = async {
-            match pause {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => std::future::pending().await,
-            }
-        };
+    async fn next(&mut self, pause: Duration) -> Event {
+        let pause = tokio::time::sleep(pause);
         tokio::pin!(pause);
         loop {
             tokio::select! {
@@ -117,7 +123,7 @@ impl Signals {
                 _ = self.reload.recv() => return Event::Reload,
                 _ = self.hang_up.recv() => {}
                 _ = self.upgrade.recv() => {}
-                () = &mut pause => return Event::LookAtConfiguration,
+                () = &mut pause => return Event::Look,
             }
         }
     }

@@ -23,3 +23,4 @@ mod together;
 mod top;
 mod upstreams;
 mod waiting;
+mod workers;

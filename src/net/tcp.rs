@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::connections::{ConnectionGuard, LongMessage};
 use super::limits::WaitingGuard;
-use super::{ListenerState, Shared, TCP_BACKLOG};
+use super::sockets::TCP_BACKLOG;
+use super::{ListenerState, Shared};
 
 /// The first message must have begun by then (CoreDNS's read time-out).
 const FIRST_MESSAGE: Duration = Duration::from_secs(3);

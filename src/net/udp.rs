@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use periplus_core::encode::{Compressor, encode};
@@ -36,7 +36,7 @@ use crate::sys::{BATCH, Batch, ReturnPath, receive_buffer_filled, send_late};
 const RUN: usize = 2 * BATCH;
 /// Bytes of responses that there is always room for.
 const RESPONSES: usize = 64 * 1024;
-/// How long queries may go on waiting after the listener stops.
+/// How long queries may go on waiting after the worker was told to stop.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// One socket and what it takes to serve it.
@@ -49,6 +49,8 @@ pub(super) struct Worker {
     events: EventQueue,
     woken: Arc<Woken>,
     beat: Arc<Beat>,
+    /// It is to answer what the socket holds, and to end.
+    stop: Arc<AtomicBool>,
 }
 
 /// A socket, and the events its worker will wait for.
@@ -106,16 +108,17 @@ impl Worker {
         listener: Arc<ListenerState>,
         shared: Arc<Shared>,
         socket: WorkerSocket,
+        stop: Arc<AtomicBool>,
         name: &str,
     ) -> Worker {
         let WorkerSocket { socket, events, woken } = socket;
         let local = socket.local_addr().unwrap_or(listener.local);
         shared.losses.open(&socket);
         let beat = shared.heartbeats.open(format!("worker {name} on {local}"));
-        Worker { listener, shared, socket, local, events, woken, beat }
+        Worker { listener, shared, socket, local, events, woken, beat, stop }
     }
 
-    /// Serves until the listener stops, the socket is empty and nobody waits.
+    /// Serves until it is told to stop, the socket is empty and nobody waits.
     pub(super) fn run(self) {
         let (shared, socket) = (Arc::clone(&self.shared), Arc::clone(&self.socket));
         let beat = Arc::clone(&self.beat);
@@ -129,7 +132,7 @@ impl Worker {
     fn serve(self) {
         let _cell = claim_cell(&self.shared.cells);
         let _runtime = self.shared.runtime.enter();
-        let Worker { listener, shared, socket, local, events, woken, beat } = self;
+        let Worker { listener, shared, socket, local, events, woken, beat, stop } = self;
         let exchanges = Rc::new(Exchanges::new(events));
         exchange::offer(Some(Rc::clone(&exchanges) as Rc<_>));
         let tasks = Tasks::new(Arc::clone(&woken));
@@ -181,7 +184,7 @@ impl Worker {
                 // An ICMP error about an earlier answer, or a signal: neither concerns the next request.
                 Err(_) => {}
             }
-            if round.listener.stop.load(Ordering::Acquire) {
+            if stop.load(Ordering::Acquire) {
                 let stopped = stopped.get_or_insert_with(|| {
                     take_no_more(&socket, local);
                     Instant::now()
@@ -201,7 +204,7 @@ impl Worker {
         exchange::offer(None);
     }
 
-    /// Waits for the first request, which stays in the socket; `false`: the listener stopped before it came. The wildcard has sockets that
+    /// Waits for the first request, which stays in the socket; `false`: it was told to stop before that came. The wildcard has sockets that
     /// are never used, and buffers only for those that are.
     fn wait_for_first(&self) -> bool {
         loop {
@@ -209,7 +212,7 @@ impl Worker {
             if self.socket.peek_from(&mut [0]).is_ok() {
                 return true;
             }
-            if self.listener.stop.load(Ordering::Acquire) {
+            if self.stop.load(Ordering::Acquire) {
                 take_no_more(&self.socket, self.local);
                 return self.socket.peek_from(&mut [0]).is_ok();
             }

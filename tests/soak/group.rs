@@ -32,8 +32,8 @@ impl Group {
             if let Some(memory) = limits.memory {
                 fs::write(path.join("memory.max"), memory.to_string())?;
             }
-            if let Some((quota, period)) = limits.cpu {
-                fs::write(path.join("cpu.max"), format!("{quota} {period}"))?;
+            if let Some(cpu) = limits.cpu {
+                group.limit_cpu(cpu)?;
             }
             return Ok(group);
         }
@@ -41,12 +41,21 @@ impl Group {
             let path = group.make(of_controller(&own, "memory").join(&name))?;
             fs::write(path.join("memory.limit_in_bytes"), memory.to_string())?;
         }
-        if let Some((quota, period)) = limits.cpu {
-            let path = group.make(of_controller(&own, "cpu").join(&name))?;
-            fs::write(path.join("cpu.cfs_period_us"), period.to_string())?;
-            fs::write(path.join("cpu.cfs_quota_us"), quota.to_string())?;
+        if let Some(cpu) = limits.cpu {
+            group.make(of_controller(&own, "cpu").join(&name))?;
+            group.limit_cpu(cpu)?;
         }
         Ok(group)
+    }
+
+    /// Another limit for those that have one.
+    pub(crate) fn limit_cpu(&self, (quota, period): (u64, u64)) -> io::Result<()> {
+        let path = self.0.last().expect("a group has a directory");
+        if path.join("cpu.max").exists() {
+            return fs::write(path.join("cpu.max"), format!("{quota} {period}"));
+        }
+        fs::write(path.join("cpu.cfs_period_us"), period.to_string())?;
+        fs::write(path.join("cpu.cfs_quota_us"), quota.to_string())
     }
 
     /// Words of a shell that put it, and what it executes, into the group.

@@ -56,6 +56,7 @@ const SCENARIOS: &[(&str, Needs, Scenario)] = &[
     ("rollout-kill", Needs::Nothing, rollout::kill),
     ("reload", Needs::Nothing, reload::run),
     ("cpu-limit", Needs::ControlGroup, cpu_limit::run),
+    ("cpu-resize", Needs::ControlGroup, cpu_limit::resize),
     ("half-open", Needs::NetworkNamespace, half_open::run),
 ];
 

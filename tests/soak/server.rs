@@ -38,7 +38,7 @@ pub(crate) struct Server {
     health: u16,
     metrics: u16,
     /// Removed after the process has ended.
-    _group: Option<Group>,
+    group: Option<Group>,
 }
 
 /// The names of the cluster's Services.
@@ -107,7 +107,7 @@ impl Server {
             _directory: directory,
             health,
             metrics,
-            _group: group,
+            group,
         };
         wait_for_page(ready, "/ready");
         server
@@ -139,6 +139,19 @@ impl Server {
             kilobytes.unwrap_or(0) << 10
         };
         Memory { resident: field("VmRSS:"), peak: field("VmHWM:") }
+    }
+
+    /// Another `limits.cpu` for one that has some.
+    pub(crate) fn limit_cpu(&self, cpu: (u64, u64)) {
+        let group = self.group.as_ref().expect("it has limits");
+        group.limit_cpu(cpu).expect("a control group can be changed");
+    }
+
+    /// Its UDP threads.
+    pub(crate) fn workers(&self) -> usize {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).into_iter();
+        let names = tasks.flatten().flatten().map(|task| fs::read(task.path().join("comm")));
+        names.flatten().filter(|name| name.starts_with(b"udp-")).count()
     }
 
     /// Its open descriptors.

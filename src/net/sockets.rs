@@ -1,0 +1,177 @@
+//! The sockets of a listen address, and what is asked of the kernel for them.
+//!
+//! The wildcard has UDP sockets for IPv4 and for IPv6: on a socket for both, each IPv4 datagram costs the kernel about 700 cycles more
+//! (packet information and addresses go through their IPv6 forms). It also has some for each of a few addresses that the machine has when
+//! the listener opens: on a socket with an address of its own, a datagram needs no packet information, which saves another 600. Those of the
+//! wildcard receive whatever is sent to any other address, also to one that comes later. TCP has one socket for all.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::time::Duration;
+
+use periplus_core::interfaces::interface_addresses;
+use periplus_core::memory::Budget;
+use periplus_core::setup::{BindAddress, ListenAddress};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::udp::WorkerSocket;
+use super::{LOOK_UP, ListenError};
+
+/// Receive buffer asked for each UDP socket: bursts wait here. The kernel gives at most `net.core.rmem_max`, and takes it from the memory
+/// of the control group.
+const RECEIVE_BUFFER: usize = 4 << 20;
+/// The least that is asked for, whatever the memory limit: some hundred requests.
+const LEAST_RECEIVE_BUFFER: usize = 128 << 10;
+/// UDP sockets of one worker on the wildcard: two families, and three addresses.
+const SOCKETS_OF_WORKER: u64 = 5;
+/// What the kernel may hold of a connection's requests, which are small. It counts twice as much, for its own data about them. Left alone,
+/// it goes up to several megabytes.
+const TCP_RECEIVE_BUFFER: usize = 16 << 10;
+/// What the kernel may hold of answers that a peer does not take: the longest fits.
+const TCP_SEND_BUFFER: usize = 64 << 10;
+/// A peer that does not acknowledge for so long is gone (RFC 5482). It bounds the time that the kernel keeps unsent answers, also of connections
+/// that are closed already.
+#[cfg(target_os = "linux")]
+const TCP_UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+/// Connections that may wait to be accepted.
+pub(super) const TCP_BACKLOG: usize = 1024;
+
+/// The bound sockets of one address, before anything serves them.
+pub(super) struct Sockets {
+    /// Where TCP listens; tells the port when 0 was asked for.
+    pub(super) local: SocketAddr,
+    pub(super) tcp: TcpListener,
+    /// One socket for each worker.
+    pub(super) udp: Vec<(UdpAddress, Vec<WorkerSocket>)>,
+}
+
+/// How many UDP sockets to open, and how large.
+#[derive(Clone, Copy)]
+pub(super) struct Size {
+    pub(super) workers: usize,
+    receive_buffer: usize,
+}
+
+impl Size {
+    /// For so many workers: all buffers together may hold an eighth of the memory.
+    pub(super) fn new(workers: usize, budget: Budget) -> Size {
+        let parts = 8 * SOCKETS_OF_WORKER * workers as u64;
+        let receive_buffer = budget.count(parts, 1, LEAST_RECEIVE_BUFFER, RECEIVE_BUFFER);
+        Size { workers, receive_buffer }
+    }
+}
+
+impl Sockets {
+    pub(super) fn open(address: ListenAddress, size: Size) -> Result<Sockets, ListenError> {
+        let wildcard = address.host == BindAddress::Wildcard;
+        match Sockets::open_at(address.socket_address(), wildcard, size) {
+            // No IPv6 on this machine: the wildcard is IPv4's.
+            Err(ListenError { error, .. })
+                if wildcard && error.raw_os_error() == Some(libc::EAFNOSUPPORT) =>
+            {
+                let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port);
+                Sockets::open_at(any, wildcard, size)
+            }
+            result => result,
+        }
+    }
+
+    fn open_at(
+        mut address: SocketAddr,
+        wildcard: bool,
+        size: Size,
+    ) -> Result<Sockets, ListenError> {
+        let tcp =
+            tcp_socket(address).map_err(|error| ListenError { step: "Listen", address, error })?;
+        // With port 0 the system chose one; UDP must have the same.
+        address = match tcp.local_addr() {
+            Ok(address) => address,
+            Err(error) => return Err(ListenError { step: "Listen", address, error }),
+        };
+        let mut addresses = vec![address];
+        if wildcard && address.is_ipv6() {
+            addresses.push(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()));
+        }
+        let open = |address: UdpAddress| Ok((address, address.open(size.workers, size)?));
+        let addresses = addresses.into_iter().map(|address| UdpAddress { address, wildcard });
+        let mut udp: Vec<_> = addresses.map(open).collect::<Result<_, ListenError>>()?;
+        if wildcard {
+            let own = own_addresses(address.is_ipv6());
+            let own = own.into_iter().map(|ip| SocketAddr::new(ip, address.port()));
+            let own = own.map(|address| UdpAddress { address, wildcard: false });
+            // Where one cannot be bound, the wildcard's sockets serve it.
+            udp.extend(own.filter_map(|address| open(address).ok()));
+        }
+        Ok(Sockets { local: address, tcp, udp })
+    }
+}
+
+/// Where UDP sockets are bound, one for each worker.
+#[derive(Clone, Copy)]
+pub(super) struct UdpAddress {
+    address: SocketAddr,
+    wildcard: bool,
+}
+
+impl UdpAddress {
+    /// So many sockets more. Which one the kernel chooses for a client may change for all of them.
+    pub(super) fn open(self, count: usize, size: Size) -> Result<Vec<WorkerSocket>, ListenError> {
+        let address = self.address;
+        let open = || WorkerSocket::new(udp_socket(address, size.receive_buffer, self.wildcard)?);
+        std::iter::repeat_with(open)
+            .take(count)
+            .collect::<io::Result<_>>()
+            .map_err(|error| ListenError { step: "ListenPacket", address, error })
+    }
+}
+
+/// The addresses whose UDP sockets are worth having beside the wildcard's: the IPv4 loopback, and the first other address of each family,
+/// which in a Pod are all there are.
+fn own_addresses(v6: bool) -> Vec<IpAddr> {
+    let all: Vec<IpAddr> = interface_addresses()
+        .map(|found| found.into_iter().map(|entry| entry.address).collect())
+        .unwrap_or_default();
+    let is_global = |address: &&IpAddr| match address {
+        IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local(),
+        IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
+    };
+    let first = |v4| all.iter().filter(is_global).find(move |address| address.is_ipv4() == v4);
+    let loopback = all.iter().find(|address| **address == IpAddr::from(Ipv4Addr::LOCALHOST));
+    loopback.into_iter().chain(first(true)).chain(first(false).filter(|_| v6)).copied().collect()
+}
+
+fn udp_socket(address: SocketAddr, buffer: usize, wildcard: bool) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Less than asked for is fine, and so is a refusal.
+    let _ = socket.set_recv_buffer_size(buffer);
+    let _ = socket.set_send_buffer_size(buffer);
+    socket.bind(&address.into())?;
+    socket.set_read_timeout(Some(LOOK_UP))?;
+    let socket = UdpSocket::from(socket);
+    if wildcard {
+        crate::sys::want_local_address(&socket, address.is_ipv6())?;
+    }
+    Ok(socket)
+}
+
+fn tcp_socket(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(address.ip() != IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED))?;
+    }
+    // Connections inherit these. Refused: the system's own bounds are larger, but bounds.
+    let _ = socket.set_recv_buffer_size(TCP_RECEIVE_BUFFER);
+    let _ = socket.set_send_buffer_size(TCP_SEND_BUFFER);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(TCP_UNACKNOWLEDGED));
+    socket.bind(&address.into())?;
+    socket.listen(TCP_BACKLOG as i32)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
