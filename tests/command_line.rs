@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use crate::support::client::{ask, question, udp};
+use crate::support::process::threads;
 use crate::support::server::free_port;
 
 fn periplus(arguments: &[&str]) -> Command {
@@ -252,16 +253,6 @@ fn whoever_does_not_read_the_log_costs_no_answer() {
     // Once somebody reads again, the log says what it has lost.
     server.wait_for_line("log lines dropped: standard output is too slow");
     assert!(udp(server.address, &question(1, "example.org.", 1, None)).is_some());
-}
-
-/// The names of a process's threads.
-#[cfg(target_os = "linux")]
-fn threads(id: u32) -> Vec<String> {
-    let tasks = std::fs::read_dir(format!("/proc/{id}/task")).expect("the process runs");
-    let name = |task: std::io::Result<std::fs::DirEntry>| {
-        std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
-    };
-    tasks.filter_map(name).map(|name| name.trim_end().to_owned()).collect()
 }
 
 #[test]

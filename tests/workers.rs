@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::client::{question, udp};
+use crate::support::process::threads;
 use crate::support::server::TestServer;
 
 /// Waits until that many threads of this process serve a port: a thread has its name a moment after it was started.
@@ -21,11 +22,7 @@ fn wait_for_workers(port: u16, count: usize) {
 #[cfg(target_os = "linux")]
 fn workers(port: u16) -> usize {
     let start = format!("udp-{port}-");
-    let tasks = std::fs::read_dir("/proc/self/task").expect("this process runs");
-    let name = |task: std::io::Result<std::fs::DirEntry>| {
-        std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
-    };
-    tasks.filter_map(name).filter(|name| name.starts_with(&start)).count()
+    threads(std::process::id()).iter().filter(|name| name.starts_with(&start)).count()
 }
 
 /// Asks from a new port each time, so that each worker gets some, until `done`; gives how often it asked.

@@ -1,8 +1,8 @@
 //! Listeners: what brings requests to a [`Server`] and takes its responses away.
 //!
 //! ```text
-//! Listeners -- one Listener per listen address -- N UDP sockets, a blocking worker thread each   (udp)
-//!                      |                      \-- 1 TCP socket, tasks on the runtime             (tcp)
+//! Listeners -- one Listener per listen address -- N UDP sockets per address, a blocking worker thread each   (workers, udp)
+//!                      |                      \-- 1 TCP socket, tasks on the runtime                         (tcp)
 //!                      +-- the Server it asks: swapped at a reload, sockets stay
 //! ```
 

@@ -10,7 +10,7 @@ use crate::group::{Group, Limits};
 use crate::support::client::wait_for_page;
 use crate::support::cluster;
 use crate::support::ports::free_port;
-use crate::support::process::Process;
+use crate::support::process::{Process, threads};
 
 /// Services of the cluster.
 const SERVICES: usize = 100;
@@ -149,9 +149,7 @@ impl Server {
 
     /// Its UDP threads.
     pub(crate) fn workers(&self) -> usize {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).into_iter();
-        let names = tasks.flatten().flatten().map(|task| fs::read(task.path().join("comm")));
-        names.flatten().filter(|name| name.starts_with(b"udp-")).count()
+        threads(self.process.id()).iter().filter(|name| name.starts_with("udp-")).count()
     }
 
     /// Its open descriptors.

@@ -73,3 +73,13 @@ impl Drop for Process {
         let _ = self.child.wait();
     }
 }
+
+/// The names of a process's threads, on Linux.
+pub fn threads(id: u32) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{id}/task")).expect("the process runs");
+    // One that has ended meanwhile has no name.
+    let name = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
+    };
+    tasks.filter_map(name).map(|name| name.trim_end().to_owned()).collect()
+}
