@@ -4,6 +4,7 @@
 
 mod support;
 
+mod addresses;
 mod admin;
 mod cluster;
 mod command_line;

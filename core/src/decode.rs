@@ -173,14 +173,16 @@ impl<'a> Decoder<'a> {
             let length = usize::from(self.u16()?);
             if rtype == RecordType::OPT {
                 let [extended_rcode, version, high, low] = ttl.to_be_bytes();
-                *opt = Some(Edns {
+                let mut edns = Edns {
                     udp_size: class.0,
                     extended_rcode,
                     version,
                     flags: u16::from_be_bytes([high, low]),
                     options: self.take(length)?.to_vec(),
                     also_echoed: None,
-                });
+                };
+                edns.drop_broken_end();
+                *opt = Some(edns);
                 continue;
             }
             let continues = open.as_ref().is_some_and(|(o, t, r, c, _)| {

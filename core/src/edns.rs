@@ -58,6 +58,12 @@ impl Edns {
         self.options = kept;
     }
 
+    /// Drops what follows the last option that is whole: with it, whoever gets these options cannot read the message.
+    pub fn drop_broken_end(&mut self) {
+        let whole = self.options().map(|(_, data)| 4 + data.len()).sum();
+        self.options.truncate(whole);
+    }
+
     /// Whether a client's option comes back in the response when no plugin wrote an OPT of its own.
     pub fn echoes(&self, code: u16) -> bool {
         is_echoed_option(code)

@@ -122,7 +122,15 @@ pub struct ListenAddress {
 }
 
 impl ListenAddress {
-    /// The socket address to bind; the wildcard is `[::]`.
+    /// Whether it stands for all addresses of both families. `0.0.0.0` and `::` do as well, as in Go.
+    pub fn is_wildcard(&self) -> bool {
+        match self.host {
+            BindAddress::Wildcard => true,
+            BindAddress::Address(address, _) => address.is_unspecified(),
+        }
+    }
+
+    /// The socket address; the wildcard is `[::]`.
     pub fn socket_address(&self) -> SocketAddr {
         match self.host {
             BindAddress::Wildcard => {

@@ -45,8 +45,8 @@ struct Waiters {
 type Counts = HashMap<IpAddr, usize, foldhash::fast::RandomState>;
 
 impl Limits {
-    /// Nothing held yet.
-    pub fn new(metrics: &Arc<Registry>, budget: Budget) -> Limits {
+    /// Nothing held yet; the process may open so many files.
+    pub fn new(metrics: &Arc<Registry>, budget: Budget, open_files: usize) -> Limits {
         let turned_away = Arc::new(TurnedAway::new(metrics));
         let limits = Limits {
             waiters: Arc::new(Waiters {
@@ -57,7 +57,8 @@ impl Limits {
                 hasher: foldhash::fast::RandomState::default(),
             }),
             connections: Arc::new(Connections::new(
-                budget.count(8, CONNECTION_SIZE, 64, MAX_CONNECTIONS),
+                // Half of the files are for what clients cannot be without: sockets, upstreams, the API server.
+                budget.count(8, CONNECTION_SIZE, 64, MAX_CONNECTIONS).min(open_files / 2),
                 TurnedAway::counter(metrics, "connections"),
             )),
             no_place: TurnedAway::counter(metrics, "waiting"),
@@ -82,7 +83,7 @@ impl Limits {
     /// Admits one more waiting query of a client, until the guard is dropped.
     pub fn wait(&self, client: IpAddr) -> Option<WaitingGuard> {
         match self.waiters.admit(client) {
-            Ok(()) => Some(WaitingGuard { waiters: Arc::clone(&self.waiters), client }),
+            Ok(()) => Some(WaitingGuard { waiters: Arc::clone(&self.waiters), client, places: 1 }),
             Err(Full::ForAll) => {
                 self.no_place.add(1);
                 None
@@ -92,6 +93,15 @@ impl Limits {
                 None
             }
         }
+    }
+
+    /// Takes as many places more as an answer needs that was made and cannot be sent yet: it may be much larger than what waits for one.
+    pub(super) fn hold(&self, waiting: &mut WaitingGuard, answer: usize) -> bool {
+        for _ in 0..answer / WAITING_SIZE as usize {
+            let Some(place) = self.wait(waiting.client) else { return false };
+            place.become_part_of(waiting);
+        }
+        true
     }
 
     /// Who is connected.
@@ -153,15 +163,24 @@ impl Waiters {
     }
 }
 
-/// One waiting query.
+/// The places of one waiting query, mostly one.
 pub struct WaitingGuard {
     waiters: Arc<Waiters>,
     client: IpAddr,
+    places: usize,
+}
+
+impl WaitingGuard {
+    fn become_part_of(mut self, other: &mut WaitingGuard) {
+        other.places += std::mem::take(&mut self.places);
+    }
 }
 
 impl Drop for WaitingGuard {
     fn drop(&mut self) {
-        self.waiters.leave(self.client);
+        for _ in 0..self.places {
+            self.waiters.leave(self.client);
+        }
     }
 }
 
@@ -178,7 +197,7 @@ mod tests {
     }
 
     fn limits() -> Limits {
-        Limits::new(&Arc::new(Registry::new(1)), Budget::default())
+        Limits::new(&Arc::new(Registry::new(1)), Budget::default(), usize::MAX)
     }
 
     #[test]
@@ -213,9 +232,29 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_cannot_be_sent_takes_places_for_its_size() {
+        let limits = limits();
+        let total = || limits.waiters.total.load(Relaxed);
+        let mut small = limits.wait(peer(0)).expect("nobody else is here");
+        assert!(limits.hold(&mut small, 512));
+        assert_eq!(total(), 1);
+        let mut large = limits.wait(peer(1)).expect("there are places");
+        assert!(limits.hold(&mut large, 10 * WAITING_SIZE as usize));
+        assert_eq!(total(), 12);
+        drop(large);
+        assert_eq!(total(), 1);
+        let mut too_large = limits.wait(peer(1)).expect("there are places");
+        assert!(!limits.hold(&mut too_large, MAX_WAITING * WAITING_SIZE as usize));
+        drop((small, too_large));
+        assert_eq!(total(), 0);
+    }
+
+    #[test]
     fn the_bounds_follow_the_memory_limit() {
-        let limits = Limits::new(&Arc::new(Registry::new(1)), Budget::new(Some(64 << 20)));
-        assert_eq!(limits.waiters.most, (16 << 20) / WAITING_SIZE as usize);
-        assert_eq!(limits.connections.most(), 1024);
+        let limits =
+            |files| Limits::new(&Arc::new(Registry::new(1)), Budget::new(Some(64 << 20)), files);
+        assert_eq!(limits(usize::MAX).waiters.most, (16 << 20) / WAITING_SIZE as usize);
+        assert_eq!(limits(usize::MAX).connections.most(), 1024);
+        assert_eq!(limits(1024).connections.most(), 512);
     }
 }

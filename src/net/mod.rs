@@ -35,6 +35,7 @@ use periplus_core::server::Server;
 use periplus_core::setup::ListenAddress;
 use tokio_util::sync::CancellationToken;
 
+use crate::sys::raise_open_files;
 use heartbeat::Heartbeats;
 pub use limits::Limits;
 use losses::Losses;
@@ -123,7 +124,7 @@ impl Listeners {
     ) -> Listeners {
         let shared = Shared {
             cells: CellPool::new(metrics.workers()),
-            limits: Limits::new(metrics, budget),
+            limits: Limits::new(metrics, budget, raise_open_files()),
             losses: Losses::new(metrics),
             heartbeats: Heartbeats::new(metrics),
             unanswered: TurnedAway::counter(metrics, "no_answer_due"),
@@ -136,9 +137,10 @@ impl Listeners {
         Listeners { shared: Arc::new(shared), open: BTreeMap::new(), budget, size }
     }
 
-    /// How many threads serve each UDP address.
+    /// How many threads serve each UDP address, and if some have fewer than others, the fewest.
     pub fn workers(&self) -> usize {
-        self.size.workers
+        let counts = self.open.values().flat_map(|listener| &listener.udp).map(Workers::count);
+        counts.min().unwrap_or(self.size.workers)
     }
 
     /// Serves each UDP address with so many threads from now on, and loses nothing over it. Where a socket cannot be opened, an
@@ -164,10 +166,11 @@ impl Listeners {
         &mut self,
         servers: BTreeMap<ListenAddress, Arc<Server>>,
     ) -> Result<(), ListenError> {
+        let addresses: Vec<_> = servers.keys().copied().collect();
         let mut fresh = BTreeMap::new();
         for address in servers.keys() {
             if !self.open.contains_key(address) {
-                fresh.insert(*address, Sockets::open(*address, self.size)?);
+                fresh.insert(*address, Sockets::open(*address, self.size, &addresses)?);
             }
         }
         for (address, server) in &servers {
@@ -179,6 +182,13 @@ impl Listeners {
             let server = Arc::clone(&servers[&address]);
             self.open.insert(address, Listener::start(sockets, server, &self.shared));
         }
+        // An address may have a listener of its own now that the wildcard was in charge of.
+        let mut surplus = Vec::new();
+        for (_, wildcard) in self.open.iter_mut().filter(|(address, _)| address.is_wildcard()) {
+            let given_up = wildcard.udp.extract_if(.., |own| own.are_in_the_way_of(&addresses));
+            surplus.extend(given_up.flat_map(Workers::into_running));
+        }
+        stop_all(surplus);
         let gone: Vec<_> =
             self.open.keys().filter(|address| !servers.contains_key(address)).copied().collect();
         let gone: Vec<Listener> =

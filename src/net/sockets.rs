@@ -2,16 +2,17 @@
 //!
 //! The wildcard has UDP sockets for IPv4 and for IPv6: on a socket for both, each IPv4 datagram costs the kernel about 700 cycles more
 //! (packet information and addresses go through their IPv6 forms). It also has some for each of a few addresses that the machine has when
-//! the listener opens: on a socket with an address of its own, a datagram needs no packet information, which saves another 600. Those of the
-//! wildcard receive whatever is sent to any other address, also to one that comes later. TCP has one socket for all.
+//! the listener opens: on a socket with an address of its own, a datagram needs no packet information, which saves another 600. It has none
+//! where another listener or process is, which would have to share what comes. Those of the wildcard receive whatever is sent to any other
+//! address, also to one that comes later. TCP has one socket for all.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use periplus_core::interfaces::interface_addresses;
 use periplus_core::memory::Budget;
-use periplus_core::setup::{BindAddress, ListenAddress};
+use periplus_core::setup::ListenAddress;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::udp::WorkerSocket;
@@ -62,15 +63,22 @@ impl Size {
 }
 
 impl Sockets {
-    pub(super) fn open(address: ListenAddress, size: Size) -> Result<Sockets, ListenError> {
-        let wildcard = address.host == BindAddress::Wildcard;
-        match Sockets::open_at(address.socket_address(), wildcard, size) {
+    /// `others` are all listen addresses of the configuration.
+    pub(super) fn open(
+        address: ListenAddress,
+        size: Size,
+        others: &[ListenAddress],
+    ) -> Result<Sockets, ListenError> {
+        let port = address.port;
+        if !address.is_wildcard() {
+            return Sockets::open_at(address.socket_address(), size, None);
+        }
+        let any = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+        match Sockets::open_at(any, size, Some(others)) {
             // No IPv6 on this machine: the wildcard is IPv4's.
-            Err(ListenError { error, .. })
-                if wildcard && error.raw_os_error() == Some(libc::EAFNOSUPPORT) =>
-            {
-                let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port);
-                Sockets::open_at(any, wildcard, size)
+            Err(ListenError { error, .. }) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+                let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+                Sockets::open_at(any, size, Some(others))
             }
             result => result,
         }
@@ -78,8 +86,8 @@ impl Sockets {
 
     fn open_at(
         mut address: SocketAddr,
-        wildcard: bool,
         size: Size,
+        wildcard: Option<&[ListenAddress]>,
     ) -> Result<Sockets, ListenError> {
         let tcp =
             tcp_socket(address).map_err(|error| ListenError { step: "Listen", address, error })?;
@@ -88,20 +96,23 @@ impl Sockets {
             Ok(address) => address,
             Err(error) => return Err(ListenError { step: "Listen", address, error }),
         };
-        let mut addresses = vec![address];
-        if wildcard && address.is_ipv6() {
-            addresses.push(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()));
-        }
+        let port = address.port();
         let open = |address: UdpAddress| Ok((address, address.open(size.workers, size)?));
-        let addresses = addresses.into_iter().map(|address| UdpAddress { address, wildcard });
-        let mut udp: Vec<_> = addresses.map(open).collect::<Result<_, ListenError>>()?;
-        if wildcard {
-            let own = own_addresses(address.is_ipv6());
-            let own = own.into_iter().map(|ip| SocketAddr::new(ip, address.port()));
-            let own = own.map(|address| UdpAddress { address, wildcard: false });
-            // Where one cannot be bound, the wildcard's sockets serve it.
-            udp.extend(own.filter_map(|address| open(address).ok()));
-        }
+        let Some(others) = wildcard else {
+            let udp = vec![open(UdpAddress { address, wildcard: false })?];
+            return Ok(Sockets { local: address, tcp, udp });
+        };
+        // Before the wildcard's sockets are there: they would be in the way of a look at who else is.
+        let own = own_addresses(address.is_ipv6()).into_iter();
+        let own = own.map(|ip| SocketAddr::new(ip, port)).filter(|own| is_free(*own, others));
+        let own: Vec<_> = own.map(|address| UdpAddress { address, wildcard: false }).collect();
+        let any = UdpAddress { address, wildcard: true };
+        let any_v4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+        let any_v4 = UdpAddress { address: any_v4, wildcard: true };
+        let families = [any, any_v4].into_iter().take(if address.is_ipv6() { 2 } else { 1 });
+        let mut udp: Vec<_> = families.map(open).collect::<Result<_, ListenError>>()?;
+        // Where one cannot be bound, the wildcard's sockets serve it.
+        udp.extend(own.into_iter().filter_map(|address| open(address).ok()));
         Ok(Sockets { local: address, tcp, udp })
     }
 }
@@ -114,6 +125,15 @@ pub(super) struct UdpAddress {
 }
 
 impl UdpAddress {
+    pub(super) fn address(self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether it is one that the wildcard has for speed, and that another listen address is in charge of.
+    pub(super) fn is_in_the_way_of(self, other: &ListenAddress) -> bool {
+        !self.wildcard && is_at(other, self.address)
+    }
+
     /// So many sockets more. Which one the kernel chooses for a client may change for all of them.
     pub(super) fn open(self, count: usize, size: Size) -> Result<Vec<WorkerSocket>, ListenError> {
         let address = self.address;
@@ -138,6 +158,24 @@ fn own_addresses(v6: bool) -> Vec<IpAddr> {
     let first = |v4| all.iter().filter(is_global).find(move |address| address.is_ipv4() == v4);
     let loopback = all.iter().find(|address| **address == IpAddr::from(Ipv4Addr::LOCALHOST));
     loopback.into_iter().chain(first(true)).chain(first(false).filter(|_| v6)).copied().collect()
+}
+
+/// Whether nobody else is in charge of an address: not another listen address, and not another process. Sockets at one address share what
+/// comes for it.
+fn is_free(address: SocketAddr, others: &[ListenAddress]) -> bool {
+    let bind = || {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&address.into())
+    };
+    !others.iter().any(|other| is_at(other, address)) && bind().is_ok()
+}
+
+fn is_at(listener: &ListenAddress, address: SocketAddr) -> bool {
+    let listener = listener.socket_address();
+    listener.ip() == address.ip() && listener.port() == address.port()
 }
 
 fn udp_socket(address: SocketAddr, buffer: usize, wildcard: bool) -> io::Result<UdpSocket> {

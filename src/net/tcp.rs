@@ -108,7 +108,7 @@ struct Connection {
     query: Query,
     response: Vec<u8>,
     /// Answers that have to be waited for.
-    owed: JoinSet<(Arc<Query>, Answer, WaitingGuard)>,
+    owed: JoinSet<Option<(Arc<Query>, Answer, WaitingGuard)>>,
 }
 
 impl Connection {
@@ -180,7 +180,7 @@ impl Connection {
                     }
                 }
                 Some(done) = self.owed.join_next(), if !self.owed.is_empty() => {
-                    if let Ok((query, answer, _guard)) = done {
+                    if let Ok(Some((query, answer, _guard))) = done {
                         self.response.clear();
                         self.response.extend_from_slice(&[0, 0]);
                         if COMPRESSOR.with_borrow_mut(|compressor| {
@@ -239,11 +239,15 @@ impl Connection {
     }
 
     fn owe(&mut self, waiting: Waiting) {
-        if let Some(guard) = self.shared.limits.wait(self.query.peer.ip()) {
+        if let Some(mut guard) = self.shared.limits.wait(self.query.peer.ip()) {
+            let shared = Arc::clone(&self.shared);
             self.owed.spawn_on(
                 async move {
                     let (query, answer) = waiting.answer().await;
-                    (query, answer, guard)
+                    // The peer may be slow to take those before it.
+                    let length =
+                        answer.reply().map_or(0, |reply| reply.uncompressed_length(&query));
+                    shared.limits.hold(&mut guard, length).then_some((query, answer, guard))
                 },
                 &self.shared.runtime,
             );

@@ -109,12 +109,10 @@ impl Worker {
         shared: Arc<Shared>,
         socket: WorkerSocket,
         stop: Arc<AtomicBool>,
-        name: &str,
+        beat: Arc<Beat>,
     ) -> Worker {
         let WorkerSocket { socket, events, woken } = socket;
         let local = socket.local_addr().unwrap_or(listener.local);
-        shared.losses.open(&socket);
-        let beat = shared.heartbeats.open(format!("worker {name} on {local}"));
         Worker { listener, shared, socket, local, events, woken, beat, stop }
     }
 
@@ -122,6 +120,7 @@ impl Worker {
     pub(super) fn run(self) {
         let (shared, socket) = (Arc::clone(&self.shared), Arc::clone(&self.socket));
         let beat = Arc::clone(&self.beat);
+        shared.losses.open(&socket);
         if self.wait_for_first() {
             self.serve();
         }
@@ -157,6 +156,9 @@ impl Worker {
                     true => batch.receive_now(&socket),
                     false => Ok(0),
                 }
+            } else if stopped.is_some() {
+                // Nothing new comes: what is not there now never will be.
+                batch.receive_now(&socket)
             } else {
                 exchanges.look_away();
                 batch.receive(&socket)
@@ -184,14 +186,15 @@ impl Worker {
                 // An ICMP error about an earlier answer, or a signal: neither concerns the next request.
                 Err(_) => {}
             }
-            if stop.load(Ordering::Acquire) {
-                let stopped = stopped.get_or_insert_with(|| {
+            match stopped {
+                Some(since) if quiet && !waits || Instant::elapsed(&since) >= FAREWELL => break,
+                Some(_) => {}
+                // What came just before that is still to be read, even if nothing was there a moment ago.
+                None if stop.load(Ordering::Acquire) => {
                     take_no_more(&socket, local);
-                    Instant::now()
-                });
-                if quiet && !waits || stopped.elapsed() >= FAREWELL {
-                    break;
+                    stopped = Some(Instant::now());
                 }
+                None => {}
             }
             // Where nobody waits, nobody can have been woken: the list and its lock stay untouched.
             if !round.tasks.is_empty() {

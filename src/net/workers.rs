@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use periplus_core::setup::ListenAddress;
+
 use super::sockets::{Size, UdpAddress};
 use super::udp::{Worker, WorkerSocket};
 use super::{ListenError, ListenerState, Shared};
@@ -42,15 +44,22 @@ impl Workers {
         listener: &Arc<ListenerState>,
         shared: &Arc<Shared>,
     ) {
+        let heartbeats = &shared.heartbeats;
         for socket in sockets {
             let name = format!("udp-{}-{}", listener.local.port(), self.running.len());
             let stop = Arc::new(AtomicBool::new(false));
             let (state, shared) = (Arc::clone(listener), Arc::clone(shared));
-            let worker = Worker::new(state, shared, socket, Arc::clone(&stop), &name);
+            let beat = heartbeats.open(format!("worker {name} on {}", self.address.address()));
+            let worker = Worker::new(state, shared, socket, Arc::clone(&stop), Arc::clone(&beat));
             match std::thread::Builder::new().name(name).spawn(move || worker.run()) {
                 Ok(thread) => self.running.push(Running { stop, thread }),
-                // `/health` says so as well: such a worker shows no sign of life.
-                Err(error) => tracing::error!("no thread for a UDP socket: {error}"),
+                // Its socket is closed with it. If the address has no other worker, `/health` says so: this one shows no sign of life.
+                Err(error) => {
+                    tracing::error!("no thread for a UDP socket: {error}");
+                    if !self.running.is_empty() {
+                        heartbeats.close(&beat);
+                    }
+                }
             }
         }
     }
@@ -65,6 +74,16 @@ impl Workers {
         let missing = size.workers.saturating_sub(self.running.len());
         self.add(self.address.open(missing, size)?, listener, shared);
         Ok(self.running.split_off(size.workers.min(self.running.len())))
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Whether they have to leave an address to its own listener.
+    pub(super) fn are_in_the_way_of(&self, listeners: &[ListenAddress]) -> bool {
+        listeners.iter().any(|listener| self.address.is_in_the_way_of(listener))
     }
 
     /// All of them, to be stopped.

@@ -9,6 +9,7 @@ mod allocator;
 mod connected;
 #[cfg(target_os = "linux")]
 mod linux;
+mod open_files;
 #[cfg(target_os = "linux")]
 mod socket;
 
@@ -17,6 +18,7 @@ pub use allocator::give_back_memory;
 pub use connected::{Inbox, send_connected, send_late};
 #[cfg(target_os = "linux")]
 pub use linux::{Batch, ReturnPath};
+pub use open_files::raise_open_files;
 #[cfg(target_os = "linux")]
 pub use socket::{dropped_datagrams, receive_buffer_filled, want_local_address};
 

@@ -32,6 +32,20 @@ fn counts_that_promise_more_than_is_there_cost_nothing() {
 }
 
 #[test]
+fn options_of_an_upstream_that_are_cut_are_not_passed_on() {
+    let whole = [0, 15, 0, 2, 0, 3];
+    for broken in [&[][..], &[0], &[0, 12, 0], &[0, 12, 0, 9, 1, 2]] {
+        let options = [&whole[..], broken].concat();
+        let mut response = message(0x8180, 0);
+        response[11] = 1;
+        response.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, options.len() as u8]);
+        response.extend_from_slice(&options);
+        let reply = decode(&response, &query(), "test").unwrap().reply;
+        assert_eq!(reply.opt.expect("there is one").options, whole, "{broken:?}");
+    }
+}
+
+#[test]
 fn a_message_full_of_compressed_names_grows_within_bounds() {
     // The longest name, once; then NS records, each with two pointers to it: one whole, one without its first label.
     let mut full = message(0x8180, 0);

@@ -53,7 +53,7 @@ impl Machine {
         let mut addresses = Vec::new();
         for word in words {
             if let Ok(address) = word.text.parse::<IpAddr>() {
-                addresses.push(BindAddress::Address(address, 0));
+                addresses.push(BindAddress::Address(address.to_canonical(), 0));
                 continue;
             }
             let before = addresses.len();

@@ -74,7 +74,8 @@ struct Entry {
 impl Entry {
     /// When something has to be done about it.
     fn due(&self) -> Instant {
-        self.times.patience.unwrap_or(self.times.deadline)
+        let Times { patience, deadline } = self.times;
+        patience.map_or(deadline, |patience| patience.min(deadline))
     }
 
     fn wake(&self) {

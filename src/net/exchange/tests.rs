@@ -379,6 +379,19 @@ fn an_exchange_waits_on_its_own_thread_only() {
 }
 
 #[test]
+fn patience_beyond_the_deadline_does_not_put_it_off() {
+    let driver = Driver::new();
+    let (endpoint, _seen) = server(|_, _| vec![]);
+    let now = Instant::now();
+    let times = Times { patience: Some(now + LONG), deadline: now + SHORT };
+    let exchange = Exchange::start(&endpoint, &message(1, b"?"), times);
+    let exchange = exchange.expect("this thread has an exchanger").expect("a socket");
+    let fault = driver.finish(vec![exchange.receive(whatever)]).remove(0).expect_err("silence");
+    assert!(matches!(fault.kind, FaultKind::TimedOut), "{fault:?}");
+    assert!(now.elapsed() < LONG);
+}
+
+#[test]
 fn the_end_of_patience_is_told_once_and_the_answer_still_comes() {
     let driver = Driver::new();
     let (asked, held) = std::sync::mpsc::channel::<()>();
