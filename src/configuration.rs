@@ -261,12 +261,14 @@ fn group(
                     label: address.to_string(),
                     zones: Vec::new(),
                     any_class: false,
-                    panics_are_fatal: false,
+                    fatal_panics: None,
                     panics: panics.clone(),
                     dropped: instance.dropped.clone(),
                 });
                 server.any_class |= draft.config.any_class;
-                server.panics_are_fatal |= draft.config.debug;
+                if draft.config.debug {
+                    server.fatal_panics = Some(Arc::clone(&instance.output));
+                }
                 if let Ok(zone) = Name::parse(&key.zone) {
                     server.zones.push((zone, Arc::clone(&block)));
                 }

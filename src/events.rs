@@ -15,14 +15,28 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 static DEBUG: AtomicBool = AtomicBool::new(false);
 
-/// Sends all events of the process to `output`. Only the first call has an effect.
+/// Sends all events of the process to `output`, and bounds what panics write to standard error. Only the first call has an effect on
+/// events.
 pub fn install(output: Arc<Output>) {
+    bound_panics(Arc::clone(&output));
     let _ = tracing::subscriber::set_global_default(Lines { output });
 }
 
 /// Shows or hides debug events (`debug`).
 pub fn show_debug(on: bool) {
     DEBUG.store(on, Ordering::Relaxed);
+}
+
+/// Lets the standard library tell only the first few panics of a minute at the same place: strangers may have found a way to cause one
+/// with every query.
+fn bound_panics(output: Arc<Output>) {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map(|place| format!("panicked at {place}"));
+        if output.admits("[ERROR] ", &place.unwrap_or_default()) {
+            tell(panic);
+        }
+    }));
 }
 
 struct Lines {

@@ -14,6 +14,7 @@ mod liveness;
 mod messages;
 mod mutations;
 mod outage;
+mod panics;
 mod parity;
 mod readme;
 mod reload;

@@ -85,6 +85,10 @@ impl Output {
             write(&mut buffer);
             buffer.push('\n');
         }
+        self.wake();
+    }
+
+    fn wake(&self) {
         if !self.shared.pending.swap(true, Ordering::AcqRel) {
             self.shared.ring();
         }
@@ -97,6 +101,17 @@ impl Output {
         if self.shared.limiter.admit(head, text) {
             self.line(write);
         }
+    }
+
+    /// Whether a line that is written elsewhere is one of the first few alike of this minute. The others are counted as those of
+    /// [`Output::limited`] are.
+    pub fn admits(&self, head: &'static str, text: &str) -> bool {
+        let admitted = self.shared.limiter.admit(head, text);
+        if admitted {
+            // For the end of the minute.
+            self.wake();
+        }
+        admitted
     }
 
     /// How many lines were dropped because nobody read fast enough.
@@ -160,7 +175,7 @@ impl Shared {
                 // An error means that nobody listens any more; the lines are lost, the server goes on.
                 let _ = sink.write_all(lines.as_bytes());
             }
-            // Whoever begins a minute has written a line, so that this is reached.
+            // Whoever begins a minute wakes this thread, so that this is reached.
             if minute_ends.is_none() && self.limiter.is_running() {
                 minute_ends = Some(Instant::now() + self.minute);
             }

@@ -19,6 +19,7 @@ use crate::codes::{Class, Rcode, RecordType};
 use crate::encode::{Compressor, encode, encode_bad_version, encode_no_question, encode_rejection};
 use crate::metrics::Counter;
 use crate::name::{MAX_NAME, Name, NameRef};
+use crate::output::Output;
 use crate::plugin::{Later, Next, Outcome, Plugin};
 use crate::query::{Admission, Query, admit};
 use crate::reply::{Answer, Failure};
@@ -73,8 +74,7 @@ pub struct Server {
     /// Which wire lengths the zones have: a name's tail of another length needs no look-up.
     lengths: [bool; MAX_NAME + 1],
     any_class: bool,
-    /// With `debug`, a panic in a plugin ends the process, as operators who look for it want.
-    panics_are_fatal: bool,
+    fatal_panics: Option<Arc<Output>>,
     panics: Counter,
     dropped: Vec<Arc<dyn ObserveDropped>>,
 }
@@ -93,8 +93,9 @@ pub struct ServerParts {
     pub zones: Vec<(Name, Arc<Block>)>,
     /// Whether classes other than IN reach the chain (some block has `forward` or `chaos`).
     pub any_class: bool,
-    /// Whether some block has `debug`.
-    pub panics_are_fatal: bool,
+    /// Given if some block has `debug`: a panic in a plugin ends the process, as operators who look for it want, once all lines are
+    /// written here.
+    pub fatal_panics: Option<Arc<Output>>,
     /// `coredns_panics_total`.
     pub panics: Counter,
     /// Who counts queries that no chain sees.
@@ -120,7 +121,7 @@ impl Server {
             only,
             lengths,
             any_class: parts.any_class,
-            panics_are_fatal: parts.panics_are_fatal,
+            fatal_panics: parts.fatal_panics,
             panics: parts.panics,
             dropped: parts.dropped,
         }
@@ -139,9 +140,6 @@ impl Server {
         compressor: &mut Compressor,
         out: &mut Vec<u8>,
     ) -> Response {
-        if self.panics_are_fatal {
-            return self.answer(message, query, compressor, out);
-        }
         let start = out.len();
         // A plugin shares only immutable or atomic state between queries, so nothing half-changed is seen after a panic. The
         // response is written inside, so that the answer need not be moved out.
@@ -208,11 +206,7 @@ impl Server {
     }
 
     fn refuse(&self, query: &Query) -> Outcome {
-        let answer = Answer::Failure(Failure::silent(Rcode::REFUSED, ""));
-        for observer in &self.dropped {
-            observer.dropped(self, query, &answer);
-        }
-        Outcome::Now(answer)
+        Outcome::Now(self.without_chain(query, Rcode::REFUSED))
     }
 
     fn panicked(&self, query: &Query, panic: &(dyn std::any::Any + Send)) -> Answer {
@@ -221,9 +215,20 @@ impl Server {
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied())
             .unwrap_or("unknown");
+        if let Some(output) = &self.fatal_panics {
+            tracing::error!("Panic in server: \"{}\" {what}", self.label);
+            output.close();
+            // Go's code for it.
+            std::process::exit(2);
+        }
         tracing::error!("Recovered from panic in server: \"{}\" {what}", self.label);
         self.panics.add(1);
-        let answer = Answer::Failure(Failure::silent(Rcode::SERVFAIL, ""));
+        self.without_chain(query, Rcode::SERVFAIL)
+    }
+
+    /// The answer to what no chain answers.
+    fn without_chain(&self, query: &Query, rcode: Rcode) -> Answer {
+        let answer = Answer::Failure(Failure::silent(rcode, ""));
         for observer in &self.dropped {
             observer.dropped(self, query, &answer);
         }
@@ -278,9 +283,6 @@ pub struct Waiting {
 impl Waiting {
     /// Polls for the answer; give it to [`crate::encode::encode`] together with [`Waiting::query`]. Not to be polled again after it.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
-        if self.server.panics_are_fatal {
-            return Pin::new(&mut self.future).poll(cx);
-        }
         let future = Pin::new(&mut self.future);
         catch_unwind(AssertUnwindSafe(|| future.poll(cx)))
             .unwrap_or_else(|panic| Poll::Ready(self.server.panicked(&self.query, &*panic)))

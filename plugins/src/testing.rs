@@ -56,7 +56,7 @@ pub(crate) fn server(chain: Vec<Arc<dyn Plugin>>) -> Arc<Server> {
         label: "dns://:53".into(),
         zones: vec![(Name::root(), Arc::new(Block::new(chain)))],
         any_class: false,
-        panics_are_fatal: false,
+        fatal_panics: None,
         panics,
         dropped: Vec::new(),
     }))

@@ -144,7 +144,7 @@ fn serve(options: &str, stop: &CancellationToken) -> Arc<Server> {
         label: "dns://:53".into(),
         zones: vec![(Name::root(), Arc::new(Block::new(vec![plugin])))],
         any_class: false,
-        panics_are_fatal: false,
+        fatal_panics: None,
         panics,
         dropped: Vec::new(),
     }))

@@ -39,7 +39,7 @@ fn counted(registry: &Arc<Registry>) -> Arc<Server> {
         label: "dns://:53".into(),
         zones: vec![(name("org."), Arc::clone(&block)), (name("test."), block)],
         any_class: false,
-        panics_are_fatal: false,
+        fatal_panics: None,
         panics: Counter::clone(&registry.counter("coredns_panics_total", "", &[])),
         dropped: vec![Arc::new(Dropped::new(registry))],
     }))

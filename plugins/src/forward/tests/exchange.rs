@@ -100,7 +100,7 @@ fn questions_of_other_classes_are_forwarded() {
                 )),
             )],
             any_class: fixture.configured.block.any_class,
-            panics_are_fatal: false,
+            fatal_panics: None,
             panics: periplus_core::metrics::Counter::detached(),
             dropped: Vec::new(),
         },
