@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use periplus_core::corefile::{Corefile, Loader, to_corefile, to_toml, unprintable_words};
 use periplus_core::metrics::Registry;
 use periplus_core::output::Output;
@@ -22,7 +22,12 @@ const SINGLE_DASH: &[&str] = &["conf", "dns.port", "pidfile", "plugins", "quiet"
 
 /// A Kubernetes-aware DNS server that takes CoreDNS's place.
 #[derive(Parser)]
-#[command(name = "periplus", disable_version_flag = true, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "periplus",
+    disable_version_flag = true,
+    args_conflicts_with_subcommands = true,
+    args_override_self = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -42,13 +47,16 @@ struct Serve {
     #[arg(long, value_name = "FILE")]
     pidfile: Option<PathBuf>,
     /// List the plugins and exit
-    #[arg(long)]
+    #[arg(long, action = ArgAction::Set, value_parser = go_bool, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", hide_default_value = true)]
     plugins: bool,
     /// Print no banner
-    #[arg(long)]
+    #[arg(long, action = ArgAction::Set, value_parser = go_bool, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", hide_default_value = true)]
     quiet: bool,
     /// Show the version and exit
-    #[arg(long)]
+    #[arg(long, action = ArgAction::Set, value_parser = go_bool, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", hide_default_value = true)]
     version: bool,
     /// Worker threads for each UDP address (default: one per CPU that the process may use)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -56,6 +64,15 @@ struct Serve {
     /// Longest time, in seconds, to wait for traffic to end after SIGTERM
     #[arg(long = "grace-period", value_name = "SECONDS", default_value_t = 60)]
     grace: u64,
+}
+
+/// A truth value as Go's flag package takes it.
+fn go_bool(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("expected true or false"),
+    }
 }
 
 #[derive(Subcommand)]

@@ -142,6 +142,30 @@ fn version_and_plugins_are_printed_as_coredns_prints_them() {
 }
 
 #[test]
+fn flags_are_read_as_go_reads_them() {
+    for flags in [
+        &["-version=true"][..],
+        &["--version=1"],
+        &["-version", "-version"],
+        &["-version=F", "-version=t"],
+        &["-conf", "a", "-conf=b", "-quiet", "-quiet=false", "-version"],
+    ] {
+        let (code, stdout, stderr) = run(flags);
+        assert!(stdout.starts_with("Periplus-"), "{flags:?}: {stdout}{stderr}");
+        assert_eq!(code, Some(0), "{flags:?}");
+    }
+    assert!(run(&["-plugins=true"]).1.starts_with("bind\n"));
+    for flags in [&["-version=maybe"][..], &["-quiet", "true"]] {
+        assert_eq!(run(flags).0, Some(2), "{flags:?}");
+    }
+    // The last one counts, and false is as if it were not there.
+    let (code, stdout, stderr) =
+        run(&["-version", "-version=false", "-plugins=false", "-conf", "a", "-conf", "/none/b"]);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert!(stderr.contains("/none/b"), "{stderr}");
+}
+
+#[test]
 fn a_corefile_becomes_toml_and_back() {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let root = env!("CARGO_MANIFEST_DIR");
