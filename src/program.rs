@@ -294,9 +294,13 @@ impl Program {
         &self.runtime
     }
 
-    /// Stops without losing a query: answers for the lameduck time and until traffic has been quiet for a second, at most for the
-    /// grace period, then answers what the sockets still hold and closes them.
-    pub fn drain(mut self) {
+    /// Waits until it can close without losing a query: answers for the lameduck time and until traffic has been quiet for a second, at
+    /// most for the grace period, and no longer once `hurry` is cancelled.
+    pub fn drain(&self, hurry: &CancellationToken) {
+        let pause = |time| {
+            let hurry = hurry.cancelled();
+            let _ = self.runtime.block_on(async { tokio::time::timeout(time, hurry).await });
+        };
         let instance = &self.running.instance;
         instance.readiness.stop();
         let begun = Instant::now();
@@ -306,18 +310,17 @@ impl Program {
                 "plugin/health: Going into lameduck mode for {}",
                 periplus_core::corefile::print_go_duration(lameduck)
             );
-            std::thread::sleep(lameduck);
+            pause(lameduck);
         }
         let mut answered = self.listeners.requests();
-        while begun.elapsed() < lameduck.max(self.options.grace) {
-            std::thread::sleep(QUIET.min(self.options.grace));
+        while !hurry.is_cancelled() && begun.elapsed() < lameduck.max(self.options.grace) {
+            pause(QUIET.min(self.options.grace));
             let now = self.listeners.requests();
             if now == answered {
                 break;
             }
             answered = now;
         }
-        self.close();
     }
 
     /// Closes the sockets after what they hold was answered, and ends all tasks.

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use periplus_core::corefile::Fingerprint;
 use periplus_core::setup::ReloadInterval;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::program::Program;
 
@@ -48,18 +50,13 @@ pub fn run(mut program: Program) -> ExitCode {
         match program.runtime().block_on(signals.next(pause)) {
             Event::Terminate => {
                 tracing::info!("SIGTERM: Shutting down servers then terminating");
-                program.drain();
-                return ExitCode::SUCCESS;
+                return stop(program, signals, false);
             }
             Event::Interrupt => {
                 tracing::info!("SIGINT: Shutting down");
-                program.close();
-                return ExitCode::SUCCESS;
+                return stop(program, signals, true);
             }
-            Event::Quit => {
-                tracing::info!("SIGQUIT: Quitting process immediately");
-                return ExitCode::SUCCESS;
-            }
+            Event::Quit => return quit(),
             Event::Reload => {
                 tracing::info!("SIGUSR1: Reloading");
                 due = None;
@@ -81,6 +78,47 @@ pub fn run(mut program: Program) -> ExitCode {
             }
         }
     }
+}
+
+/// Drains and closes the program, or only closes it if it was interrupted. SIGINT ends the draining, and a second one the process.
+fn stop(mut program: Program, mut signals: Signals, mut interrupted: bool) -> ExitCode {
+    let runtime = program.runtime().handle().clone();
+    let hurry = CancellationToken::new();
+    let (stopped, mut has_stopped) = oneshot::channel();
+    std::thread::spawn({
+        let hurry = hurry.clone();
+        move || {
+            if !interrupted {
+                program.drain(&hurry);
+            }
+            program.close();
+            let _ = stopped.send(program);
+        }
+    });
+    // The runtime is the program's, and cannot end before nothing waits in it.
+    let (code, _program) = runtime.block_on(async {
+        loop {
+            tokio::select! {
+                program = &mut has_stopped => return (ExitCode::SUCCESS, program.ok()),
+                _ = signals.quit.recv() => return (quit(), None),
+                _ = signals.interrupt.recv() => {
+                    if interrupted {
+                        tracing::info!("SIGINT: Force quit");
+                        return (ExitCode::from(2), None);
+                    }
+                    tracing::info!("SIGINT: Shutting down");
+                    interrupted = true;
+                    hurry.cancel();
+                }
+            }
+        }
+    });
+    code
+}
+
+fn quit() -> ExitCode {
+    tracing::info!("SIGQUIT: Quitting process immediately");
+    ExitCode::SUCCESS
 }
 
 /// How long until the configuration is read again.

@@ -203,6 +203,47 @@ fn standard_input_is_read_once_and_survives_a_reload() {
 }
 
 #[test]
+fn signals_hurry_a_server_that_drains() {
+    let corefile =
+        ".:PORT {\n    health 127.0.0.1:HTTP {\n        lameduck 1h\n    }\n    whoami\n}\n";
+    let corefile = corefile.replace("HTTP", &free_port().to_string());
+    for (signal, line) in [
+        ("-INT", "[INFO] SIGINT: Shutting down"),
+        ("-QUIT", "[INFO] SIGQUIT: Quitting process immediately"),
+    ] {
+        let mut process = Process::start(&corefile, &[]);
+        wait_until_answering(process.address);
+        process.signal("-TERM");
+        process.wait_for_line("Going into lameduck mode for 1h");
+        process.signal(signal);
+        process.wait_for_line(line);
+        let status = process.child.wait().expect("the process ends");
+        assert_eq!(status.code(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn a_second_interrupt_forces_the_end() {
+    // An upstream that never answers keeps the server from closing at once.
+    let upstream = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let silent = upstream.local_addr().expect("a bound socket has an address");
+    let corefile = format!(".:PORT {{\n    forward . {silent}\n}}\n");
+    let mut process = Process::start(&corefile, &["-pidfile", "pid"]);
+    process.wait_for_line("Periplus-");
+    wait_until_answering(process.address);
+    let pidfile = process.directory.path().join("pid");
+    let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    client.send_to(&question(1, "a.test", 1, None), process.address).expect("it is sent");
+    upstream.recv(&mut [0; 512]).expect("the question is forwarded");
+    process.signal("-INT");
+    process.wait_for_line("[INFO] SIGINT: Shutting down");
+    process.signal("-INT");
+    process.wait_for_line("[INFO] SIGINT: Force quit");
+    assert_eq!(process.child.wait().expect("the process ends").code(), Some(2));
+    assert!(!pidfile.exists());
+}
+
+#[test]
 fn the_signals_do_what_coredns_does() {
     let corefile = ".:PORT {\n    whoami\n}\n";
     for (signal, line) in [
