@@ -22,7 +22,8 @@
 //! - An environment variable whose value contains itself is an error instead of an endless loop.
 //! - Imports that go round in a circle are refused at once, and all input is bounded.
 //! - A key such as `http://example.org` is an unknown scheme and not a zone of that name, a `}`
-//!   among keys is a brace too much and not a zone `}.`, and a comma may stand alone.
+//!   among keys is a brace too much and not a zone `}.` (at the very end it is only warned about),
+//!   and a comma may stand alone.
 //! - A snippet without a block is an error and not a zone called `(name).`.
 
 mod arguments;

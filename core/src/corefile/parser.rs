@@ -128,6 +128,7 @@ impl<'e> Parser<'e> {
                 }
                 return Some(keys);
             }
+            let after_block = self.stream.last().is_some_and(|last| last.is("}"));
             let Some(token) = self.stream.next() else { return Some(keys) };
             if token.is("import") && (at_line_start || !started) {
                 self.import(&token);
@@ -135,6 +136,12 @@ impl<'e> Parser<'e> {
             }
             started = true;
             if token.is("}") {
+                if keys.is_empty() && after_block && self.stream.peek().is_none() {
+                    // A zone `}.` in CoreDNS, for which nobody asks.
+                    let message = "this '}' has no opening brace and is ignored";
+                    self.warn(Diagnostic::warning(token.span, message));
+                    return None;
+                }
                 self.report(stray_brace(token.span));
                 if keys.is_empty() {
                     return None;

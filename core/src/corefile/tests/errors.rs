@@ -8,6 +8,12 @@ fn errors_name_the_place_and_the_way_out() {
     let cases = [
         // Braces.
         ("}", "Corefile:1:1: Unexpected '}' because no matching opening brace"),
+        (". {\n}\n}\na. {\n}", "Corefile:3:1: Unexpected '}' because no matching opening brace"),
+        (
+            ". {\n}\n} }",
+            "Corefile:3:1: Unexpected '}' because no matching opening brace\n\
+             Corefile:3:3: this '}' has no opening brace and is ignored",
+        ),
         (
             ". {\n whoami }",
             "Corefile:2:9: Unexpected '}' because no matching opening brace \

@@ -160,7 +160,7 @@ fn imports_that_fail_say_which_file_is_wrong() {
             "DIR/Corefile:2:9: File to import not found: a\n\
              DIR/b:1:3: Unexpected '}' because no matching opening brace \
              (put the '}' on a line of its own)\n\
-             DIR/Corefile:4:1: Unexpected '}' because no matching opening brace",
+             DIR/Corefile:4:1: this '}' has no opening brace and is ignored",
         ),
         (
             &[("Corefile", ". {\n import d\n}"), ("d/", "")],

@@ -94,6 +94,12 @@ fn what_is_accepted_but_hardly_meant_is_warned_about() {
             "a.org {\n}\n. {\n x {\n y\n }\n",
             "Corefile:6:2: the closing brace of the last server block is missing",
         ),
+        (". {\n}\n}\n# end", "Corefile:3:1: this '}' has no opening brace and is ignored"),
+        (
+            ".\nx\n}\n}",
+            "Corefile:3:1: this '}' has no opening brace and ends the server block\n\
+             Corefile:4:1: this '}' has no opening brace and is ignored",
+        ),
         ("{\n whoami\n}", "Corefile:1:1: this server block has no key and is ignored"),
         ("{$EMPTY} {\n whoami\n}", "Corefile:1:1: this server block has no key and is ignored"),
         (
