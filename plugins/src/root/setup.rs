@@ -10,8 +10,9 @@ pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnosti
     let mut errors = Diagnostics::new();
     let mut last = None;
     for directive in setup.directives {
-        // CoreDNS passes over what follows the path.
-        last = errors.take(directive.words().required("a path")).or(last);
+        let mut words = directive.words();
+        last = errors.take(words.required("a path")).or(last);
+        errors.take(words.end());
     }
     if let Some(word) = last {
         let root = setup.instance.directory.join(&word.text);

@@ -9,7 +9,6 @@ fn the_last_path_counts_and_a_relative_one_begins_in_the_working_directory() {
         ("root /tmp", Path::new("/tmp").to_owned()),
         ("root src", directory.join("src")),
         ("root /tmp\nroot .", directory.join(".")),
-        ("root /tmp and more", Path::new("/tmp").to_owned()),
         ("root /surely/missing", Path::new("/surely/missing").to_owned()),
     ];
     for (directives, expected) in cases {
@@ -21,11 +20,16 @@ fn the_last_path_counts_and_a_relative_one_begins_in_the_working_directory() {
 }
 
 #[test]
-fn a_path_is_needed_and_must_be_accessible() {
+fn one_path_is_needed_and_must_be_accessible() {
     refused(
         ".",
         "root",
         "Corefile:2:1: Wrong argument count or unexpected line ending after 'root' (add a path)",
+    );
+    refused(
+        ".",
+        "root /tmp and",
+        "Corefile:2:11: Wrong argument count or unexpected line ending after 'and' (nothing may follow '/tmp' here)",
     );
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml/below");
     let error = configure(".", &format!("root {file}")).err().unwrap();
