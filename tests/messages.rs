@@ -1,6 +1,6 @@
 //! Which request messages are answered, refused and dropped, byte for byte, over UDP and TCP.
 
-use crate::support::client::{question, tcp, udp, udp_silence};
+use crate::support::client::{http_get, question, tcp, udp, udp_silence};
 use crate::support::server::TestServer;
 
 /// A request and the answer to it, both in hexadecimal with blanks; `-` is no answer.
@@ -159,6 +159,27 @@ fn every_request_over_tcp_is_answered_alike() {
             "{}",
             case.what
         );
+    }
+}
+
+#[test]
+fn a_header_without_its_question_is_counted() {
+    let mut server = TestServer::start(".:PORT {\n    prometheus 127.0.0.1:HTTP1\n    whoami\n}\n");
+    let port = server.program().admin_addresses()[0].1.port();
+    // The worker's memory is that of the question before.
+    for request in [question(7, "www", 1, None), bytes("abcd 0100 0001 0000 0000 0000")] {
+        assert!(udp(server.address, &request).is_some());
+    }
+    let metrics = http_get(port, "/metrics");
+    for line in [
+        r#"requests_total{LABELS,proto="udp",family="1",type="other"} 1"#,
+        r#"request_size_bytes_sum{LABELS,proto="udp"} 12"#,
+        r#"response_size_bytes_sum{LABELS,proto="udp"} 12"#,
+        r#"responses_total{LABELS,rcode="SERVFAIL",plugin=""} 1"#,
+    ] {
+        let labels = format!(r#"server="dns://:{}",zone="dropped",view="""#, server.address.port());
+        let line = format!("coredns_dns_{}\n", line.replace("LABELS", &labels));
+        assert!(metrics.contains(&line), "no {line} in:\n{metrics}");
     }
 }
 

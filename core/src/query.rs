@@ -209,6 +209,11 @@ pub fn admit(message: &[u8], query: &mut Query) -> Admission {
     }
     let rest = &message[HEADER..];
     if rest.is_empty() {
+        // The values are reused: nothing of the question before may be left.
+        query.set_name(NameRef::ROOT);
+        query.qtype = RecordType(0);
+        query.class = Class(0);
+        query.size = HEADER;
         return Admission::NoQuestion;
     }
     let Some(name) = NameRef::at_start_of(rest) else {

@@ -167,6 +167,7 @@ impl Server {
                 return Response::Ready;
             }
             Admission::NoQuestion => {
+                self.without_chain(query, Rcode::SERVFAIL);
                 encode_no_question(query, out);
                 return Response::Ready;
             }

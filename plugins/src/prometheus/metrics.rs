@@ -211,5 +211,6 @@ pub(super) fn chain_response_size(query: &Query, answer: &Answer) -> usize {
 
 /// The size of the bare reply to a query that no chain saw.
 pub(super) fn bare_response_size(query: &Query) -> usize {
-    HEADER + query.spelled().len() + 4
+    // A message without a question gets none back.
+    if query.size == HEADER { HEADER } else { HEADER + query.spelled().len() + 4 }
 }
