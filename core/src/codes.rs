@@ -133,4 +133,8 @@ pub mod edns_option {
     pub const PADDING: u16 = 12;
     /// Extended DNS error (RFC 8914).
     pub const EDE: u16 = 15;
+    /// Report channel (RFC 9567).
+    pub const REPORT_CHANNEL: u16 = 18;
+    /// Zone version (RFC 9660).
+    pub const ZONEVERSION: u16 = 19;
 }

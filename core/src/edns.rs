@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::codes::{edns_option, flags};
+use crate::name::NameRef;
 
 /// The bits of the EDNS flag word that come back: DO and the seven after it, as in CoreDNS's `request.SizeAndDo`.
 pub(crate) const ECHOED_FLAGS: u16 = 0xff00;
@@ -116,7 +117,9 @@ pub(crate) fn is_well_formed(code: u16, data: &[u8]) -> bool {
         },
         edns_option::EXPIRE => data.is_empty() || data.len() >= 4,
         edns_option::KEEPALIVE => matches!(data.len(), 0 | 2),
-        edns_option::EDE => data.len() >= 2,
+        edns_option::EDE | edns_option::ZONEVERSION => data.len() >= 2,
+        // The agent's domain, whole and not compressed (RFC 9567 section 5).
+        edns_option::REPORT_CHANNEL => NameRef::at_start_of(data).is_some(),
         _ => true,
     }
 }
