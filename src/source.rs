@@ -1,9 +1,8 @@
 //! Where the configuration comes from.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use periplus_core::corefile::{Corefile, Failed, Loader};
+use periplus_core::corefile::{Corefile, Failed, Loader, read_text};
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "Corefile";
@@ -27,11 +26,7 @@ pub enum Source {
 impl Source {
     /// Reads standard input to its end. Reading it only once keeps a reload from finding it empty, as it does in CoreDNS.
     pub fn standard_input() -> std::io::Result<Source> {
-        let mut text = String::new();
-        std::io::stdin()
-            .lock()
-            .take(periplus_core::corefile::MAX_FILE_BYTES)
-            .read_to_string(&mut text)?;
+        let text = read_text(std::io::stdin().lock())?;
         Ok(Source::Text { name: "/dev/stdin".into(), text })
     }
 

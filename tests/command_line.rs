@@ -189,6 +189,7 @@ fn standard_input_is_read_once_and_survives_a_reload() {
         .spawn()
         .expect("the binary runs");
     let mut stdin = child.stdin.take().expect("the input is piped");
+    stdin.write_all(b"# in another encoding: \xe9\n").expect("the binary reads");
     write!(stdin, ".:{port} {{\n    hosts {{\n        192.0.2.1 name.test\n    }}\n}}\n")
         .expect("the binary reads");
     drop(stdin);
@@ -200,6 +201,23 @@ fn standard_input_is_read_once_and_survives_a_reload() {
     process.signal("-USR1");
     process.wait_for_line("Reloading complete");
     assert_eq!(ask(process.address, "name.test", 1).answers.len(), 1);
+}
+
+#[test]
+fn too_much_on_standard_input_is_an_error() {
+    let mut child = periplus(&["-conf", "stdin"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut stdin = child.stdin.take().expect("the input is piped");
+    // It ends once it has read one byte more than it takes.
+    let _ = stdin.write_all(&vec![b'\n'; 16 * 1024 * 1024 + 1]);
+    drop(stdin);
+    let output = child.wait_with_output().expect("the process ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("larger than 16 MiB"), "{stderr}");
 }
 
 #[test]

@@ -8,15 +8,20 @@ use super::diagnostic::Diagnostic;
 use super::failed::Failed;
 use super::limits::MAX_FILE_BYTES;
 
-/// Reads a file of bounded size. Bytes that are no UTF-8 become U+FFFD, as in CoreDNS; a comment
-/// in another encoding must not keep a server from starting.
+/// Reads a file of bounded size.
 pub(super) fn read(path: &Path) -> io::Result<String> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory"));
     }
+    read_text(file)
+}
+
+/// Reads a text of bounded size to its end. Bytes that are no UTF-8 become U+FFFD, as in CoreDNS; a
+/// comment in another encoding must not keep a server from starting.
+pub fn read_text(input: impl Read) -> io::Result<String> {
     let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    input.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         let message = format!("larger than {} MiB", MAX_FILE_BYTES / (1024 * 1024));
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));

@@ -1,7 +1,7 @@
 //! How much is read: whoever writes a configuration, it takes bounded memory and time.
 
 /// The largest file that is read; a Kubernetes ConfigMap holds at most 1 MiB.
-pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+pub(super) const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// The deepest nesting of blocks in a directive; no plugin has more than three.
 pub(super) const MAX_DEPTH: usize = 64;
 /// The most errors, and the most warnings, that are collected.
