@@ -13,9 +13,10 @@ use periplus_core::output::Output;
 use periplus_core::setup::{BindAddress, PluginKind};
 
 use crate::configuration::{self, NOT_YET, Surroundings, working_directory};
+use crate::demo::{self, Demo};
 use crate::program::{Options, Program};
 use crate::source::{DEFAULT_FILE, Source};
-use crate::{demo, events, signals};
+use crate::{events, signals};
 
 /// Flags that CoreDNS spells with one dash. Go's flag package takes one or two, and `-flag=value`.
 const SINGLE_DASH: &[&str] = &["conf", "dns.port", "pidfile", "plugins", "quiet", "version"];
@@ -107,10 +108,10 @@ pub fn main(plugins: &'static [PluginKind]) -> ExitCode {
     match cli.command {
         Some(Command::Check { file }) => check(plugins, file),
         Some(Command::Convert { file }) => convert(file),
-        Some(Command::Demo { port }) => match demo::source() {
-            Ok(source) => {
+        Some(Command::Demo { port }) => match Demo::new() {
+            Ok(demo) => {
                 println!("{}", demo::hints(port));
-                serve(plugins, Serve { port, quiet: true, ..Serve::defaults() }, source)
+                serve(plugins, Serve { port, quiet: true, ..Serve::defaults() }, demo.source())
             }
             Err(error) => fail(format!("the demo's files cannot be written: {error}")),
         },

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use crate::support::client::{ask, question, udp};
@@ -218,6 +219,28 @@ fn too_much_on_standard_input_is_an_error() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("larger than 16 MiB"), "{stderr}");
+}
+
+#[test]
+fn the_demo_leaves_nothing_behind() {
+    let temporary = tempfile::tempdir().expect("a temporary directory can be made");
+    let files = || std::fs::read_dir(temporary.path()).expect("a directory").count();
+    let port = free_port();
+    let mut command = periplus(&["demo", "-p", &port.to_string()]);
+    let mut child =
+        command.env("TMPDIR", temporary.path()).stdout(Stdio::piped()).spawn().expect("it runs");
+    let output = BufReader::new(child.stdout.take().expect("the output is piped"));
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let mut demo =
+        Process { child, output, address: SocketAddr::from(([127, 0, 0, 1], port)), directory };
+    wait_until_answering(demo.address);
+    assert_eq!(ask(demo.address, "web.shop.svc.cluster.local", 1).answers.len(), 1);
+    let written = std::fs::read_dir(temporary.path()).expect("a directory").next();
+    let metadata = written.expect("the demo's directory").and_then(|written| written.metadata());
+    assert_eq!(metadata.expect("it is there").permissions().mode() & 0o777, 0o700);
+    demo.signal("-INT");
+    assert!(demo.child.wait().expect("the process ends").success());
+    assert_eq!(files(), 0);
 }
 
 #[test]
