@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use periplus_core::corefile::{
     Corefile, Diagnostic, Diagnostics, Directive, Failed, Key, Scheme, ServerBlock, parse_key,
-    unknown_directive,
+    shown, unknown_directive,
 };
 use periplus_core::lasting::Lasting;
 use periplus_core::liveness::Liveness;
@@ -191,6 +191,7 @@ fn read_keys(
     errors: &mut Diagnostics,
 ) -> BlockConfig {
     let mut keys: Vec<Key> = Vec::new();
+    let mut zones: Vec<Name> = Vec::new();
     for word in &block.keys {
         match parse_key(word, surroundings.default_port) {
             Ok(parsed) => {
@@ -207,7 +208,19 @@ fn read_keys(
                         break;
                     }
                 }
-                keys.extend(parsed);
+                for key in parsed {
+                    match Name::parse(&key.zone) {
+                        Ok(zone) => {
+                            keys.push(key);
+                            zones.push(zone);
+                        }
+                        // No name that could be asked lies in it; CoreDNS serves it in vain.
+                        Err(error) => errors.push(word.error(format!(
+                            "zone is not a valid domain name: {}: {error}",
+                            shown(&key.zone)
+                        ))),
+                    }
+                }
             }
             Err(error) => errors.push(error),
         }
@@ -218,7 +231,6 @@ fn read_keys(
             errors.push(unknown_directive(&directive.name, &known, NOT_YET));
         }
     }
-    let zones = keys.iter().filter_map(|key| Name::parse(&key.zone).ok()).collect();
     let directives =
         known.into_iter().filter(|name| block.occurrences(name).next().is_some()).collect();
     BlockConfig {
@@ -249,7 +261,7 @@ fn group(
         let block = Arc::new(Block::new(draft.chain));
         let wildcard = [BindAddress::Wildcard];
         let hosts = draft.config.bind.as_deref().unwrap_or(&wildcard);
-        for key in &draft.config.keys {
+        for (key, zone) in draft.config.keys.iter().zip(&draft.config.zones) {
             for host in hosts {
                 if let Some(error) = overlap(key, *host, &taken) {
                     errors.push(error);
@@ -269,9 +281,7 @@ fn group(
                 if draft.config.debug {
                     server.fatal_panics = Some(Arc::clone(&instance.output));
                 }
-                if let Ok(zone) = Name::parse(&key.zone) {
-                    server.zones.push((zone, Arc::clone(&block)));
-                }
+                server.zones.push((zone.clone(), Arc::clone(&block)));
             }
         }
     }

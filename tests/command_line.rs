@@ -97,12 +97,14 @@ fn check_accepts_a_good_file_and_opens_no_socket() {
 fn check_shows_all_errors_with_their_places_and_the_way_out() {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let path = directory.path().join("Corefile");
-    let text = "example.org:99999 {\n    whoami\n}\n.:53 {\n    forwad . 192.0.2.1\n    cache minus\n    dnssec\n    health {\n        lameduk 5s\n    }\n}\n";
+    let text = "example.org:99999 {\n    whoami\n}\na\\300b.org:53 .:53 {\n    forwad . 192.0.2.1\n    cache minus\n    dnssec\n    health {\n        lameduk 5s\n    }\n}\n";
     std::fs::write(&path, text).expect("a file can be written");
     let (code, _, stderr) = run(&["check", &path.to_string_lossy()]);
     assert_eq!(code, Some(1));
     for expected in [
         "Corefile:1:1",
+        "Corefile:4:1",
+        "a\\300b.org.: bad escape",
         "Corefile:5:5",
         "did you mean 'forward'?",
         "Corefile:7:5",
