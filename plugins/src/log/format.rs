@@ -165,8 +165,9 @@ impl Value {
 fn record_type(rtype: RecordType, text: &mut String) {
     match rtype.mnemonic() {
         Some(mnemonic) => text.push_str(mnemonic),
-        // The word of CoreDNS's DNS library for type 0.
+        // The words of CoreDNS's DNS library.
         None if rtype.0 == 0 => text.push_str("None"),
+        None if rtype.0 == 65535 => text.push_str("Reserved"),
         None => prefixed_number("TYPE", rtype.0, text),
     }
 }

@@ -71,6 +71,7 @@ fn unusual_queries_and_replies_are_written_as_by_coredns() {
     let cases: &[(Change, &str, &str)] = &[
         (|query, _| query.qtype = RecordType(65280), "{type}", "TYPE65280"),
         (|query, _| query.qtype = RecordType(0), "{type}", "None"),
+        (|query, _| query.qtype = RecordType(65535), "{type}", "Reserved"),
         (|query, _| query.class = Class(0), "{class}", "CLASS0"),
         (|query, _| query.class = Class::CH, "{class}", "CH"),
         (|query, _| query.class = Class::ANY, "{class}", "CLASS255"),
