@@ -13,6 +13,9 @@ use super::index::EndpointRef;
 use super::shared::Shared;
 use super::{names, srv};
 
+/// The label between a service and the zone.
+const SVC: &[u8] = b"\x03svc";
+
 /// Looks up a name outside the service schema: a reverse name or none at all.
 pub(super) fn find(shared: &Shared, query: &Query) -> Finding {
     let name = query.name();
@@ -33,11 +36,17 @@ fn pointers(shared: &Shared, address: IpAddr) -> Option<Arc<RecordSet>> {
     let ttl = shared.index.ttl();
     let of_service = shared.index.services_at(address, |services| {
         let key = services.iter().find(|key| is_answered(shared, key))?;
-        let pointer = || {
-            let target = srv::service_name(None, key, shared.primary_zone.as_ref())?;
+        let zone = shared.primary_zone.as_ref();
+        let make = || {
+            let target = srv::service_name(None, key, zone)?;
             Some(RecordSet::name(RecordType::PTR, ttl, target.as_ref()))
         };
-        shared.index.service(key, |entry| entry?.pointer(pointer))
+        // In the target the zone stands behind the key and `svc`.
+        let fits = |set: &RecordSet| {
+            let target = set.rdata().next().unwrap_or_default();
+            target.get(key.len() + SVC.len()..) == Some(zone.as_wire())
+        };
+        shared.index.service(key, |entry| entry?.pointer(fits, make))
     });
     if of_service.is_some() {
         return of_service;

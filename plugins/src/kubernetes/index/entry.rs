@@ -24,8 +24,8 @@ pub(crate) struct ServiceEntry {
     pub(crate) slices: Slices,
     /// The cluster IPs; for a headless service all its endpoints, made when first asked for.
     pub(super) addresses: OnceLock<AddressSets>,
-    /// What its cluster IPs point back to, made when first asked for.
-    pub(super) pointer: OnceLock<Option<Arc<RecordSet>>>,
+    /// What its cluster IPs point back to, made when first asked for, for the zone of whoever asked first.
+    pub(super) pointer: OnceLock<Arc<RecordSet>>,
 }
 
 /// Nearly every service has one slice, or one for each family: no memory of their own for those.
@@ -68,18 +68,23 @@ impl ServiceEntry {
         self.addresses.get().expect("it has just been set, here or by another reader")
     }
 
-    /// The PTR record of its cluster IPs. It follows from the service's key, so that `make` always makes the same one.
+    /// The PTR record of its cluster IPs: the one that is kept if it is what `fits`, or else what `make` makes. Blocks with other zones
+    /// share the entry, and so do those before and after a reload; whoever comes second makes its own each time.
     pub(crate) fn pointer(
         &self,
+        fits: impl FnOnce(&RecordSet) -> bool,
         make: impl FnOnce() -> Option<Arc<RecordSet>>,
     ) -> Option<Arc<RecordSet>> {
-        if let Some(known) = self.pointer.get() {
-            return known.clone();
+        match self.pointer.get() {
+            Some(known) if fits(known) => Some(Arc::clone(known)),
+            Some(_) => make(),
+            None => {
+                let made = make()?;
+                // Of two readers that both come here first, the second one keeps its own.
+                let _ = self.pointer.set(Arc::clone(&made));
+                Some(made)
+            }
         }
-        let made = make();
-        // Of two readers that both come here first, the second one keeps its own.
-        let _ = self.pointer.set(made.clone());
-        made
     }
 
     /// Whether any endpoint is ready.

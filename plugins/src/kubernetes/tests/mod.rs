@@ -74,6 +74,13 @@ impl Cluster {
         Cluster { server: server(vec![Arc::new(plugin), next]), index, clock }
     }
 
+    /// Another block with the same data, or this one after a reload.
+    fn beside(&self, options: Options) -> Cluster {
+        let (index, clock) = (Arc::clone(&self.index), Arc::clone(&self.clock));
+        let plugin = Kubernetes(Arc::new(options.shared(Arc::clone(&index), Vec::new())));
+        Cluster { server: server(vec![Arc::new(plugin), passed_on()]), index, clock }
+    }
+
     /// Asks every question of a table and compares.
     #[track_caller]
     fn answers(&self, table: &[(&str, &str)]) {

@@ -145,3 +145,25 @@ fn only_zones_of_the_plugin_are_reversed() {
         ("9.10.96.10.in-addr.arpa PTR", "NXDOMAIN 10.96.10.in-addr.arpa."),
     ]);
 }
+
+#[test]
+fn blocks_that_share_their_data_point_into_their_own_zones() {
+    let one = cluster(options());
+    // The end of one zone is the whole of another.
+    let others = ["foo.test.", "local.", "x.cluster.local."].map(|zone| {
+        let zones = vec![name(zone), name("in-addr.arpa."), name("ip6.arpa.")];
+        (zone, one.beside(Options::new(zones, name(zone))))
+    });
+    let answer = |cluster: &Cluster, address: &str, service: &str, zone: &str| {
+        let question = format!("{address}.in-addr.arpa PTR");
+        let expected = format!("{address}.in-addr.arpa. 5 PTR {service}.svc.{zone}");
+        assert_eq!(cluster.answer(&question), expected);
+    };
+    for _ in 0..2 {
+        answer(&one, "1.10.96.10", "web.test", "cluster.local.");
+        for (zone, other) in &others {
+            answer(other, "1.10.96.10", "web.test", zone);
+            answer(other, "2.1.16.172", "host.web.test", zone);
+        }
+    }
+}
