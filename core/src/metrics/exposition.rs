@@ -33,6 +33,12 @@ impl Registry {
                         sample(&mut text, name, "", labels, None, gauge.value())
                     }
                     Series::Computed(value) => sample(&mut text, name, "", labels, None, value()),
+                    Series::ComputedOfAll(worse, sources) => {
+                        let values = sources.iter().filter_map(|source| source());
+                        if let Some(value) = values.reduce(worse) {
+                            sample(&mut text, name, "", labels, None, value);
+                        }
+                    }
                     Series::Histogram(histogram) => {
                         let (counts, sum) = histogram.snapshot();
                         let mut total = 0;

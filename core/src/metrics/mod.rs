@@ -58,7 +58,15 @@ enum Series {
     Histogram(Histogram),
     /// Read from its source at each scrape.
     Computed(Arc<dyn Fn() -> f64 + Send + Sync>),
+    /// Read from all its sources at each scrape.
+    ComputedOfAll(Worse, Vec<Source>),
 }
+
+/// Which of two values counts.
+type Worse = fn(f64, f64) -> f64;
+
+/// One of several sources of a value; `None` once it has ended.
+type Source = Arc<dyn Fn() -> Option<f64> + Send + Sync>;
 
 impl Registry {
     /// A registry with a cell for each of `workers` worker threads.
@@ -124,6 +132,26 @@ impl Registry {
         self.series(name, help, kind, labels, || Series::Computed(Arc::new(value)));
     }
 
+    /// The same for several sources with the same name and labels that come and go: of those that have not ended (`None`) the worst value
+    /// counts. Without any there is no series.
+    pub fn computed_of_all(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        kind: &'static str,
+        labels: &[(&'static str, &str)],
+        worse: fn(f64, f64) -> f64,
+        value: impl Fn() -> Option<f64> + Send + Sync + 'static,
+    ) {
+        let none = || Series::ComputedOfAll(worse, Vec::new());
+        self.with_series(name, help, kind, labels, none, |series| {
+            if let Series::ComputedOfAll(_, sources) = series {
+                sources.retain(|source| source().is_some());
+                sources.push(Arc::new(value));
+            }
+        });
+    }
+
     /// Forgets one series, for labels that carry a value which has changed.
     pub fn remove(&self, name: &'static str, labels: &[(&'static str, &str)]) {
         if let Some(family) = self.lock().get_mut(name) {
@@ -149,11 +177,23 @@ impl Registry {
         labels: &[(&'static str, &str)],
         make: impl FnOnce() -> Series,
     ) -> Series {
+        self.with_series(name, help, kind, labels, make, |series| series.clone())
+    }
+
+    fn with_series<R>(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        kind: &'static str,
+        labels: &[(&'static str, &str)],
+        make: impl FnOnce() -> Series,
+        then: impl FnOnce(&mut Series) -> R,
+    ) -> R {
         let mut families = self.lock();
         let family =
             families.entry(name).or_insert_with(|| Family { help, kind, series: BTreeMap::new() });
         debug_assert_eq!(family.kind, kind, "{name} is registered twice, with different kinds");
-        family.series.entry(owned(labels)).or_insert_with(make).clone()
+        then(family.series.entry(owned(labels)).or_insert_with(make))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, Family>> {

@@ -69,3 +69,27 @@ fn a_collector_is_asked_until_it_is_dropped_or_replaced() {
     drop(new);
     assert!(!registry.expose().contains("# TYPE m "));
 }
+
+#[test]
+fn of_several_sources_the_worst_counts_while_it_is_there() {
+    let registry = Registry::new(1);
+    let add = |value: f64| {
+        let source = Arc::new(value);
+        let weak = Arc::downgrade(&source);
+        let value = move || weak.upgrade().map(|value| *value);
+        registry.computed_of_all("m", "Help.", "gauge", &[], f64::max, value);
+        source
+    };
+    let value = || registry.expose().lines().find_map(|line| line.strip_prefix("m ")?.parse().ok());
+    let (unknown, low) = (add(f64::NAN), add(1.0));
+    let high = add(2.0);
+    assert_eq!(value(), Some(2.0));
+    drop(high);
+    assert_eq!(value(), Some(1.0));
+    drop(low);
+    assert!(value().is_some_and(f64::is_nan));
+    drop(unknown);
+    assert_eq!(value(), None);
+    let _again = add(3.0);
+    assert_eq!(value(), Some(3.0));
+}

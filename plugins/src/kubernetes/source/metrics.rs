@@ -100,37 +100,38 @@ impl WatchMetrics {
     }
 }
 
-/// Registers what is computed when somebody scrapes. A later source with the same origin takes the series over; those of a source that has
-/// ended say `NaN`.
+/// Registers what is computed when somebody scrapes. Sources with the same origin, of several blocks or of a reload that waits for its data,
+/// have their series in common: these tell the worst of those that there are, and go with the last one.
 pub(super) fn register_state(registry: &Registry, state: &Arc<SourceState>) {
     for resource in state.resources() {
         let labels = [("resource", resource.resource().name()), ("origin", state.origin())];
         let value = |read: fn(&ResourceState) -> f64| {
             let (state, resource): (Weak<SourceState>, _) =
                 (Arc::downgrade(state), resource.resource());
-            move || {
-                state.upgrade().and_then(|state| state.of(resource).map(read)).unwrap_or(f64::NAN)
-            }
+            move || state.upgrade()?.of(resource).map(read)
         };
-        registry.computed(
+        registry.computed_of_all(
             "periplus_kubernetes_watch_age_seconds",
             "Time since the last list, event or bookmark.",
             "gauge",
             &labels,
+            f64::max,
             value(|state| state.age().map_or(f64::NAN, |age| age.as_secs_f64())),
         );
-        registry.computed(
+        registry.computed_of_all(
             "periplus_kubernetes_synced",
             "Whether a complete list was read (1) since the start.",
             "gauge",
             &labels,
+            f64::min,
             value(|state| f64::from(u8::from(state.synced()))),
         );
-        registry.computed(
+        registry.computed_of_all(
             "periplus_kubernetes_failing",
             "Whether the last list or watch failed (1).",
             "gauge",
             &labels,
+            f64::max,
             value(|state| f64::from(u8::from(state.failure().is_some()))),
         );
     }

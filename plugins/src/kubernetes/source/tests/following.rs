@@ -1,12 +1,14 @@
 //! What is asked of an API server, and what becomes of its answers, when all is well.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::{namespace, pod, service, settings_for, start, until};
+use super::{fast, namespace, pod, service, settings_for, start, start_in, until};
 use crate::kubernetes::objects::{Change, Resource};
-use crate::kubernetes::source::testing::{TestApiServer, Verb};
+use crate::kubernetes::source::Settings;
+use crate::kubernetes::source::testing::{Outage, TestApiServer, Verb};
 
 #[tokio::test]
 async fn lists_come_first_and_events_follow() {
@@ -181,6 +183,36 @@ async fn metrics_tell_of_requests_and_watches() {
             .sample(&format!("periplus_kubernetes_watch_age_seconds{of_services}"))
             .is_some_and(|age| age >= 0.0)
     );
+}
+
+#[tokio::test]
+async fn sources_of_one_origin_have_their_series_in_common() {
+    let server = TestApiServer::start().await;
+    server.put("services", service("a", "one", "10.0.0.1"));
+    let first = start(settings_for(&server));
+    first.until_synced().await;
+    let registry = Arc::clone(&first.registry);
+    let sample = |what: &str| {
+        let labels = format!("{{resource=\"services\",origin=\"{}\"}}", server.url());
+        let line = format!("periplus_kubernetes_{what}{labels} ");
+        registry.expose().lines().find_map(|it| it.strip_prefix(&line)?.parse::<f64>().ok())
+    };
+    let age = || sample("watch_age_seconds");
+    assert_eq!((sample("synced"), sample("failing")), (Some(1.0), Some(0.0)));
+    // As a reload that needs other data, and does not get them.
+    server.set_outage(Some(Outage::Refused));
+    let other = Settings { labels: Some("tier=one".into()), ..settings_for(&server) };
+    let second = start_in(Arc::clone(&registry), other, fast());
+    until("the worse one counts", || sample("synced") == Some(0.0)).await;
+    until("both fail", || sample("failing") == Some(1.0)).await;
+    assert!(age().is_some_and(|age| age >= 0.0));
+    drop(second);
+    until("the first is alone", || sample("synced") == Some(1.0)).await;
+    assert!(age().is_some_and(|age| age >= 0.0));
+    server.set_outage(None);
+    until("it works again", || sample("failing") == Some(0.0)).await;
+    drop(first);
+    until("the last one has taken its series along", || sample("synced").is_none()).await;
 }
 
 #[tokio::test]

@@ -83,7 +83,12 @@ pub(super) fn start(settings: Settings) -> Running {
 }
 
 pub(super) fn start_with(settings: Settings, timing: Timing) -> Running {
-    let (recorder, registry) = (Arc::new(Recorder::default()), Arc::new(Registry::new(1)));
+    start_in(Arc::new(Registry::new(1)), settings, timing)
+}
+
+/// A source whose metrics are beside those of others.
+pub(super) fn start_in(registry: Arc<Registry>, settings: Settings, timing: Timing) -> Running {
+    let recorder = Arc::new(Recorder::default());
     let (origin, resources) = (origin_label(&settings.origin), settings.resources());
     let state = Arc::new(SourceState::new(origin, &resources, timing.stale_after()));
     let stop = CancellationToken::new();
