@@ -89,6 +89,9 @@ impl<'a> SrvReply<'a> {
             if seen.insert(number) {
                 self.push(number, &target);
             }
+            if self.bytes > MOST_BYTES {
+                break;
+            }
         }
         if !self.set.is_empty() {
             let entries =

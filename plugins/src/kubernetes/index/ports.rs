@@ -45,9 +45,6 @@ impl PortLists {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PortsRef<'a>(pub(super) &'a [u8]);
 
-/// More than this fits no answer.
-const MAX_PACKED: usize = u16::MAX as usize;
-
 /// One port of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PortRef<'a> {
@@ -82,7 +79,7 @@ impl Ports {
 }
 
 /// Appends ports, packed; gives their length.
-pub(super) fn pack(ports: &[Port], packed: &mut Vec<u8>) -> u16 {
+pub(super) fn pack(ports: &[Port], packed: &mut Vec<u8>) -> u32 {
     let start = packed.len();
     for port in ports {
         // Names longer than a label can be asked for by nobody.
@@ -91,10 +88,6 @@ pub(super) fn pack(ports: &[Port], packed: &mut Vec<u8>) -> u16 {
         else {
             continue;
         };
-        let length = 5 + port.protocol.len() + port.name.len();
-        if packed.len() - start + length > MAX_PACKED {
-            break;
-        }
         packed.push(u8::from(port.port.is_some()));
         packed.extend_from_slice(&port.port.unwrap_or(0).to_be_bytes());
         packed.push(protocol);
@@ -102,7 +95,7 @@ pub(super) fn pack(ports: &[Port], packed: &mut Vec<u8>) -> u16 {
         packed.push(name);
         packed.extend_from_slice(port.name.as_bytes());
     }
-    (packed.len() - start) as u16
+    (packed.len() - start) as u32
 }
 
 impl<'a> PortsRef<'a> {

@@ -19,14 +19,16 @@ use super::ports::{self, PortsRef};
 pub(crate) struct Slice {
     /// The service it belongs to, whether or not that exists.
     pub(crate) service: Option<ServiceKey>,
-    /// Bytes of one address; the key; the addresses; the ports; the endpoints' names, one for each address with its length before
-    /// it, or no byte at all when every endpoint is named by its address, which is the rule.
+    /// Bytes of one address; the key, with its length in two bytes before it; the addresses; the ports; the endpoints' names, one for each
+    /// address with its length before it, or no byte at all when every endpoint is named by its address, which is the rule.
     packed: Box<[u8]>,
-    key_length: u16,
-    ports_length: u16,
+    ports_length: u32,
     /// How many addresses.
     count: u32,
 }
+
+/// Where the key begins.
+const KEY_AT: usize = 3;
 
 /// Bytes of an address where all are IPv4, and where not: 4 or 6, and 16 bytes, of which IPv4 leaves 12 zero.
 const NARROW: usize = 4;
@@ -52,9 +54,10 @@ impl Slice {
         let width = if addresses().all(IpAddr::is_ipv4) { NARROW } else { WIDE };
         let count = addresses().count();
         let mut packed = Vec::with_capacity(128 + width * count);
-        packed.push(width as u8);
+        packed.extend_from_slice(&[width as u8, 0, 0]);
         write_key(&slice.key, &mut packed);
-        let key_length = (packed.len() - 1) as u16;
+        let key_length = (packed.len() - KEY_AT) as u16;
+        packed[1..KEY_AT].copy_from_slice(&key_length.to_be_bytes());
         addresses().for_each(|address| write_address(*address, width, &mut packed));
         let ports_length = ports::pack(&slice.ports, &mut packed);
         if slice.endpoints.iter().any(named) {
@@ -67,12 +70,12 @@ impl Slice {
             }
         }
         let count = count as u32;
-        Slice { service, packed: packed.into(), key_length, ports_length, count }
+        Slice { service, packed: packed.into(), ports_length, count }
     }
 
     /// Its endpoints, one for each address.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = EndpointRef<'_>> {
-        let mut names = &self.packed[self.ports_at() + usize::from(self.ports_length)..];
+        let mut names = &self.packed[self.ports_at() + self.ports_length as usize..];
         self.addresses().map(move |address| {
             let (&length, rest) = names.split_first().unwrap_or((&0, &[]));
             let (name, rest) = rest.split_at_checked(usize::from(length)).unwrap_or_default();
@@ -83,7 +86,7 @@ impl Slice {
 
     /// Its addresses; one may be there several times.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let bytes = &self.packed[1 + usize::from(self.key_length)..self.ports_at()];
+        let bytes = &self.packed[self.addresses_at()..self.ports_at()];
         bytes.chunks_exact(self.width()).map(read_address)
     }
 
@@ -95,21 +98,26 @@ impl Slice {
     /// Ports that all its endpoints have.
     pub(crate) fn ports(&self) -> PortsRef<'_> {
         let start = self.ports_at();
-        PortsRef(&self.packed[start..start + usize::from(self.ports_length)])
+        PortsRef(&self.packed[start..start + self.ports_length as usize])
     }
 
     /// Namespace and name.
     fn key(&self) -> &[u8] {
-        &self.packed[1..1 + usize::from(self.key_length)]
+        &self.packed[KEY_AT..self.addresses_at()]
     }
 
     fn width(&self) -> usize {
         usize::from(self.packed[0])
     }
 
+    /// Where the key ends and the addresses begin.
+    fn addresses_at(&self) -> usize {
+        KEY_AT + usize::from(u16::from_be_bytes([self.packed[1], self.packed[2]]))
+    }
+
     /// Where the addresses end and the ports begin.
     fn ports_at(&self) -> usize {
-        1 + usize::from(self.key_length) + self.count as usize * self.width()
+        self.addresses_at() + self.count as usize * self.width()
     }
 }
 

@@ -231,3 +231,36 @@ fn the_weight_is_a_share_of_a_hundred_and_at_least_one() {
         assert!(weights.into_iter().all(|found| found == weight), "{count} endpoints");
     }
 }
+
+#[test]
+fn a_service_may_have_thousands_of_ports() {
+    let texts: Vec<String> =
+        (10_000..15_000).map(|port| format!("rtp-{port}:{port}/udp")).collect();
+    let ports: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let objects = [
+        namespace("test"),
+        cluster_ip("test/media", &["10.96.10.1"], &ports),
+        headless("test/set", &[]),
+        slice("test/set-1", "set", &["a@172.17.1.1", "172.17.1.2"], &ports),
+    ];
+    let cluster = Cluster::new(options(), objects);
+    cluster.answers(&[
+        (
+            "_rtp-14999._udp.media.test.svc.cluster.local SRV",
+            "_rtp-14999._udp.media.test.svc.cluster.local. 5 SRV 0 100 14999 media.test.svc.cluster.local. / \
+             + media.test.svc.cluster.local. 5 A 10.96.10.1",
+        ),
+        (
+            "_rtp-14999._udp.set.test.svc.cluster.local A",
+            "_rtp-14999._udp.set.test.svc.cluster.local. 5 A 172.17.1.1 / _rtp-14999._udp.set.test.svc.cluster.local. 5 A 172.17.1.2",
+        ),
+        ("a.set.test.svc.cluster.local A", "a.set.test.svc.cluster.local. 5 A 172.17.1.1"),
+    ]);
+    // No answer is made larger than a message can be.
+    for service in ["media", "set"] {
+        let query = query(&format!("{service}.test.svc.cluster.local"), RecordType::SRV);
+        let answer = ask(&cluster.server, &query);
+        let length = answer.reply().expect("records").answer[0].set.rdata_length();
+        assert!((60_000..70_000).contains(&length), "{service}: {length}");
+    }
+}
