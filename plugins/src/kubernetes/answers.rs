@@ -30,6 +30,7 @@ pub(super) fn find(shared: &Shared, query: &Query, place: Place<'_>) -> Finding 
             Finding::Reply(reply)
         }
         (Shape::Apex, RecordType::NS) => apex::name_servers(shared, query, place),
+        (Shape::Apex, RecordType::PTR) => reverse::find_apex(shared, query),
         (Shape::Apex | Shape::Tree, RecordType::TXT) => Finding::WronglyDenied,
         (Shape::Apex | Shape::Tree, _) => Finding::NoData,
         (Shape::DnsVersion, RecordType::TXT) => Finding::records(Some(Arc::clone(&DNS_VERSION))),

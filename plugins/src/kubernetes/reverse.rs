@@ -31,6 +31,17 @@ pub(super) fn find(shared: &Shared, query: &Query) -> Finding {
     }
 }
 
+/// Looks up the PTR records of a zone's own name, which may be that of one address (`10.96.0.1/32`).
+pub(super) fn find_apex(shared: &Shared, query: &Query) -> Finding {
+    match address_of_reverse_name(query.name()) {
+        Some(address) => {
+            let set = pointers(shared, address.to_canonical());
+            set.map_or(Finding::WronglyDenied, Finding::Records)
+        }
+        None => Finding::NoData,
+    }
+}
+
 /// The PTR records of an address: of one service that has it as cluster IP, or else of all endpoints that have it.
 fn pointers(shared: &Shared, address: IpAddr) -> Option<Arc<RecordSet>> {
     let ttl = shared.index.ttl();

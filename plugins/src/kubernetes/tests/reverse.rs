@@ -1,5 +1,8 @@
 //! From addresses to names.
 
+use periplus_core::name::Name;
+use periplus_core::zone::{Fallthrough, Zones};
+
 use super::cluster::*;
 use super::*;
 
@@ -166,4 +169,35 @@ fn blocks_that_share_their_data_point_into_their_own_zones() {
             answer(other, "2.1.16.172", "host.web.test", zone);
         }
     }
+}
+
+#[test]
+fn a_zone_of_one_address_has_its_pointers() {
+    let zones = [
+        "cluster.local.",
+        "1.10.96.10.in-addr.arpa.",
+        "1.1.16.172.in-addr.arpa.",
+        "9.10.96.10.in-addr.arpa.",
+        "10.in-addr.arpa.",
+        "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.d.f.ip6.arpa.",
+    ];
+    let options = || Options::new(zones.map(name).to_vec(), name("cluster.local."));
+    cluster(options()).answers(&[
+        ("1.10.96.10.in-addr.arpa PTR", "1.10.96.10.in-addr.arpa. 5 PTR web.test.svc.cluster.local."),
+        ("1.1.16.172.in-addr.arpa PTR", "1.1.16.172.in-addr.arpa. 5 PTR 172-16-1-1.web.test.svc.cluster.local."),
+        (
+            "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.d.f.ip6.arpa PTR",
+            "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.d.f.ip6.arpa. 5 PTR web.test.svc.cluster.local.",
+        ),
+        ("1.10.96.10.in-addr.arpa A", "NODATA 1.10.96.10.in-addr.arpa."),
+        ("x.1.10.96.10.in-addr.arpa PTR", "NXDOMAIN 1.10.96.10.in-addr.arpa."),
+        // Nobody has this address, but the zone is there.
+        ("9.10.96.10.in-addr.arpa PTR", "NODATA 9.10.96.10.in-addr.arpa."),
+        ("10.in-addr.arpa PTR", "NODATA 10.in-addr.arpa."),
+    ]);
+    let fallthrough = Fallthrough::Zones(Zones::new([Name::root()]));
+    cluster(Options { fallthrough, ..options() }).answers(&[
+        ("9.10.96.10.in-addr.arpa PTR", "next"),
+        ("10.in-addr.arpa PTR", "NODATA 10.in-addr.arpa."),
+    ]);
 }
