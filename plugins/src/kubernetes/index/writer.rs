@@ -365,7 +365,7 @@ fn same_target(a: &Kind, b: &Kind) -> bool {
     target(a) == target(b)
 }
 
-/// The key of a service; `None` when its names are no labels.
+/// The key of a service; `None` when its names are no labels. What a slice's label has in upper case belongs to no Service, as in CoreDNS.
 fn service_key(namespace: &str, name: &str) -> Option<ServiceKey> {
     let mut key = Vec::with_capacity(name.len() + namespace.len() + 2);
     for label in [name, namespace] {
@@ -375,6 +375,5 @@ fn service_key(namespace: &str, name: &str) -> Option<ServiceKey> {
         key.push(label.len() as u8);
         key.extend_from_slice(label.as_bytes());
     }
-    key.make_ascii_lowercase();
     Some(key.into())
 }

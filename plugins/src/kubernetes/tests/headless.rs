@@ -264,3 +264,20 @@ fn a_service_may_have_thousands_of_ports() {
         assert!((60_000..70_000).contains(&length), "{service}: {length}");
     }
 }
+
+#[test]
+fn a_slice_belongs_to_the_service_that_its_label_spells() {
+    let objects = [
+        namespace("test"),
+        headless("test/set", &[]),
+        slice("test/set-1", "SET", &["a@172.17.1.1"], &["http:80/tcp"]),
+    ];
+    Cluster::new(options(), objects).answers(&[
+        ("set.test.svc.cluster.local A", "NXDOMAIN cluster.local."),
+        ("a.SET.test.svc.cluster.local A", "NXDOMAIN cluster.local."),
+        (
+            "1.1.17.172.in-addr.arpa PTR",
+            "1.1.17.172.in-addr.arpa. 5 PTR a.SET.test.svc.cluster.local.",
+        ),
+    ]);
+}
