@@ -11,9 +11,9 @@ use periplus_core::record::{Entry, Owner, RecordSet, RecordSetBuilder, srv_rdata
 use periplus_core::reply::Reply;
 
 use super::finding::{Finding, reply};
-use super::index::{AddressSets, EndpointRef, PortRef};
+use super::index::{AddressSets, EndpointQuery, EndpointRef, PortRef};
 use super::shared::{Place, Shared};
-use super::{names, zone};
+use super::{dashed, names, zone};
 
 /// More RDATA than fits any message is not worth making: the encoder cuts the answer either way.
 const MOST_BYTES: usize = 65_535;
@@ -31,21 +31,31 @@ pub(super) struct SrvReply<'a> {
     addresses: HashSet<(Id<'a>, IpAddr), RandomState>,
 }
 
-/// What tells one endpoint's name from another's, without making the name.
+/// What tells one endpoint's name from another's, mostly without making the name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Id<'a> {
-    /// It has a name.
+    /// It has a name that is not an address.
     Named(&'a [u8]),
-    /// Its address names it.
+    /// An address names it: its own, or that of another endpoint as its host name.
     Dashed(IpAddr),
 }
 
 impl<'a> Id<'a> {
     pub(super) fn of(endpoint: &EndpointRef<'a>) -> Id<'a> {
         if endpoint.name.is_empty() {
-            Id::Dashed(endpoint.address)
-        } else {
-            Id::Named(endpoint.name)
+            return Id::Dashed(endpoint.address);
+        }
+        match EndpointQuery::named(endpoint.name) {
+            EndpointQuery::Named { address: Some(address), .. } => Id::Dashed(address),
+            _ => Id::Named(endpoint.name),
+        }
+    }
+
+    /// Calls `then` with the label that names the endpoint.
+    fn with_label<R>(self, then: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            Id::Named(name) => then(name),
+            Id::Dashed(address) => then(dashed::endpoint_label(address).as_bytes()),
         }
     }
 }
@@ -108,11 +118,7 @@ impl<'a> SrvReply<'a> {
         if !new_port && !new_address {
             return true;
         }
-        let endpoint =
-            EndpointRef { address, name: if let Id::Named(name) = id { name } else { b"" } };
-        let Some(target) = endpoint.with_label(|label| self.target(Some(label))) else {
-            return true;
-        };
+        let Some(target) = id.with_label(|label| self.target(Some(label))) else { return true };
         if new_port {
             self.push(number, &target);
         }

@@ -233,6 +233,44 @@ fn the_weight_is_a_share_of_a_hundred_and_at_least_one() {
 }
 
 #[test]
+fn a_slice_belongs_to_the_service_that_its_label_spells() {
+    let objects = [
+        namespace("test"),
+        headless("test/set", &[]),
+        slice("test/set-1", "SET", &["a@172.17.1.1"], &["http:80/tcp"]),
+    ];
+    Cluster::new(options(), objects).answers(&[
+        ("set.test.svc.cluster.local A", "NXDOMAIN cluster.local."),
+        ("a.SET.test.svc.cluster.local A", "NXDOMAIN cluster.local."),
+        (
+            "1.1.17.172.in-addr.arpa PTR",
+            "1.1.17.172.in-addr.arpa. 5 PTR a.SET.test.svc.cluster.local.",
+        ),
+    ]);
+}
+
+#[test]
+fn a_host_name_that_is_the_address_of_another_endpoint_makes_one_srv_record() {
+    let objects = [
+        namespace("test"),
+        headless("test/set", &[]),
+        slice(
+            "test/set-1",
+            "set",
+            &["172-17-1-2@172.17.1.1", "172.17.1.2", "172-17-1-3@172.17.1.3"],
+            &["http:80/tcp"],
+        ),
+    ];
+    Cluster::new(options(), objects).answers(&[(
+        "set.test.svc.cluster.local SRV",
+        "set.test.svc.cluster.local. 5 SRV 0 33 80 172-17-1-2.set.test.svc.cluster.local. / \
+         set.test.svc.cluster.local. 5 SRV 0 33 80 172-17-1-3.set.test.svc.cluster.local. / \
+         + 172-17-1-2.set.test.svc.cluster.local. 5 A 172.17.1.1 / + 172-17-1-2.set.test.svc.cluster.local. 5 A 172.17.1.2 / \
+         + 172-17-1-3.set.test.svc.cluster.local. 5 A 172.17.1.3",
+    )]);
+}
+
+#[test]
 fn a_service_may_have_thousands_of_ports() {
     let texts: Vec<String> =
         (10_000..15_000).map(|port| format!("rtp-{port}:{port}/udp")).collect();
@@ -263,21 +301,4 @@ fn a_service_may_have_thousands_of_ports() {
         let length = answer.reply().expect("records").answer[0].set.rdata_length();
         assert!((60_000..70_000).contains(&length), "{service}: {length}");
     }
-}
-
-#[test]
-fn a_slice_belongs_to_the_service_that_its_label_spells() {
-    let objects = [
-        namespace("test"),
-        headless("test/set", &[]),
-        slice("test/set-1", "SET", &["a@172.17.1.1"], &["http:80/tcp"]),
-    ];
-    Cluster::new(options(), objects).answers(&[
-        ("set.test.svc.cluster.local A", "NXDOMAIN cluster.local."),
-        ("a.SET.test.svc.cluster.local A", "NXDOMAIN cluster.local."),
-        (
-            "1.1.17.172.in-addr.arpa PTR",
-            "1.1.17.172.in-addr.arpa. 5 PTR a.SET.test.svc.cluster.local.",
-        ),
-    ]);
 }
