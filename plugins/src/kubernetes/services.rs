@@ -10,7 +10,7 @@ use periplus_core::query::Query;
 use periplus_core::record::RecordSet;
 
 use super::finding::Finding;
-use super::index::{EndpointQuery, EndpointRef, Kind, PortQuery, PortRef, ServiceEntry};
+use super::index::{EndpointQuery, EndpointRef, Kind, PortQuery, PortRef, ServiceEntry, Target};
 use super::names::{Part, ServiceName};
 use super::shared::{Place, Shared};
 use super::srv::{Id, SrvReply};
@@ -41,10 +41,8 @@ impl Lookup<'_> {
         let entry = self.entry;
         match (&entry.kind, self.name.part) {
             (Kind::Absent, _) => Finding::NameError,
-            (Kind::External(target), Part::Whole) => self.external(target.as_ref()),
-            (Kind::External(target), Part::Port(port)) if port.is_any() => {
-                self.external(target.as_ref())
-            }
+            (Kind::External(target), Part::Whole) => self.external(target),
+            (Kind::External(target), Part::Port(port)) if port.is_any() => self.external(target),
             (Kind::External(_), _) => Finding::NameError,
             (Kind::Cluster, _) if self.shared.ignore_empty_service && !entry.has_endpoints() => {
                 Finding::NameError
@@ -60,9 +58,13 @@ impl Lookup<'_> {
     }
 
     /// An alias to a name elsewhere. Only address questions follow it.
-    fn external(&self, target: Option<&Arc<RecordSet>>) -> Finding {
-        // CoreDNS denies the name altogether when its target is an IP address.
-        let Some(target) = target else { return Finding::NameError };
+    fn external(&self, target: &Target) -> Finding {
+        let target = match target {
+            Target::Name(target) => target,
+            // CoreDNS denies the name altogether.
+            Target::Address => return Finding::NameError,
+            Target::Unsendable => return Finding::NoData,
+        };
         match self.query.qtype {
             RecordType::CNAME => Finding::records(Some(Arc::clone(target))),
             RecordType::A | RecordType::AAAA => Finding::Alias(Arc::clone(target)),

@@ -40,8 +40,19 @@ pub(crate) enum Kind {
     Cluster,
     /// With its endpoints.
     Headless,
-    /// With a CNAME to another name; `None` where the external name cannot be a target (an IP address, or no name at all).
-    External(Option<Arc<RecordSet>>),
+    /// With a name elsewhere.
+    External(Target),
+}
+
+/// Where an ExternalName Service leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// To another name, by a CNAME.
+    Name(Arc<RecordSet>),
+    /// To an IP address.
+    Address,
+    /// To a text that is no name and cannot be sent: the API server takes labels of more than 63 bytes.
+    Unsendable,
 }
 
 /// Addresses as record sets, ready to send.

@@ -49,7 +49,7 @@ use foldhash::fast::RandomState;
 use periplus_core::identity::Holders;
 
 use addresses::AddressMap;
-pub(super) use entry::{AddressSets, Kind, ServiceEntry};
+pub(super) use entry::{AddressSets, Kind, ServiceEntry, Target};
 use namespace::Namespace;
 pub(super) use ports::{PortQuery, PortRef};
 pub(super) use slice::{EndpointQuery, EndpointRef, Slice};

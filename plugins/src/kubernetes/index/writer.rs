@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::super::objects::{
     Change, EndpointSlice, ObjectKey, Pod, Resource, Service, ServiceKind,
 };
-use super::entry::{AddressSets, Kind, ServiceEntry, Slices};
+use super::entry::{AddressSets, Kind, ServiceEntry, Slices, Target};
 use super::namespace::Namespace;
 use super::pods::PodAddresses;
 use super::ports::{PortLists, Ports};
@@ -347,22 +347,21 @@ fn cluster_addresses(entry: &ServiceEntry) -> Vec<IpAddr> {
     }
 }
 
-/// The CNAME of an ExternalName service. CoreDNS denies the name when the target is an IP address; what is no name at all cannot be
-/// sent.
-fn target(name: &str, ttl: u32) -> Option<Arc<RecordSet>> {
+/// Where an ExternalName service leads.
+fn target(name: &str, ttl: u32) -> Target {
     if name.parse::<IpAddr>().is_ok() {
-        return None;
+        return Target::Address;
     }
-    let target = Name::parse(name).ok()?;
-    Some(RecordSet::name(RecordType::CNAME, ttl, target.as_ref()))
+    let set = |name: Name| RecordSet::name(RecordType::CNAME, ttl, name.as_ref());
+    Name::parse(name).map_or(Target::Unsendable, |name| Target::Name(set(name)))
 }
 
 fn same_target(a: &Kind, b: &Kind) -> bool {
-    let target = |kind: &Kind| match kind {
-        Kind::External(target) => target.clone(),
-        _ => None,
-    };
-    target(a) == target(b)
+    match (a, b) {
+        (Kind::External(a), Kind::External(b)) => a == b,
+        (Kind::External(_), _) | (_, Kind::External(_)) => false,
+        _ => true,
+    }
 }
 
 /// The key of a service; `None` when its names are no labels. What a slice's label has in upper case belongs to no Service, as in CoreDNS.

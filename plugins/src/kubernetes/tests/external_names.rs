@@ -53,6 +53,9 @@ fn upstream() -> Arc<dyn Plugin> {
     })
 }
 
+/// The API server takes a label of 64 bytes.
+const LONG: &str = "x234567890123456789012345678901234567890123456789012345678901234.ext.test";
+
 fn cluster() -> Cluster {
     let mut objects = vec![
         namespace("test"),
@@ -91,6 +94,7 @@ fn cluster() -> Cluster {
         ("v4", "192.0.2.7"),
         ("v6", "2001:db8::7"),
         ("bad", "a..b"),
+        ("long", LONG),
         ("reverse", "1.10.96.10.in-addr.arpa"),
     ];
     objects.extend(
@@ -226,11 +230,25 @@ fn other_types_and_names_below_have_nothing() {
             "{rtype}"
         );
     }
-    for name in ["x.out", "_http._tcp.out", "_tcp.out", "v4", "v6", "bad"] {
+    for name in ["x.out", "_http._tcp.out", "_tcp.out", "v4", "v6", "x.long"] {
         for rtype in ["A", "CNAME", "SRV", "TXT"] {
             assert_eq!(
                 cluster.answer(&format!("{name}.test.svc.cluster.local {rtype}")),
                 "NXDOMAIN cluster.local.",
+                "{name} {rtype}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_target_that_cannot_be_sent_is_no_data() {
+    let cluster = cluster();
+    for name in ["bad", "long", "_._.long"] {
+        for rtype in ["A", "AAAA", "CNAME", "SRV", "TXT", "MX"] {
+            assert_eq!(
+                cluster.answer(&format!("{name}.test.svc.cluster.local {rtype}")),
+                "NODATA cluster.local.",
                 "{name} {rtype}"
             );
         }
