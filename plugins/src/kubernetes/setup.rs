@@ -69,7 +69,7 @@ pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnosti
     let instance = &mut *setup.instance;
     let (index_settings, patience) = (options.index_settings(), options.startup_timeout);
     // A reload that changes nothing here goes on with the same index and the same watches.
-    let name = options.name_of_data(&settings);
+    let name = options.name_of_data();
     let cluster = instance.lasting.get_or_make(&name, || {
         let index = Index::new(index_settings).with_metrics(Metrics::new(&instance.metrics));
         let index = Arc::new(index);
@@ -293,8 +293,9 @@ impl Options {
         }
     }
 
-    /// The same for options that lead to the same data in the same form.
-    fn name_of_data(&self, settings: &Settings) -> String {
+    /// The same for options that lead to the same data in the same form. When the log speaks up makes no difference to those.
+    pub(super) fn name_of_data(&self) -> String {
+        let settings = Settings { startup_timeout: Duration::ZERO, ..self.source_settings() };
         format!("{NAME} {settings:?} ttl {} pod names {}", self.ttl, self.endpoint_pod_names)
     }
 

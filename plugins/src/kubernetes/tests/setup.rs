@@ -1,6 +1,7 @@
 //! Corefile text in, settings or an error out.
 
 use super::*;
+use crate::kubernetes::shared::PodMode;
 use crate::testing::{configure, refused};
 
 #[test]
@@ -144,4 +145,23 @@ fn a_second_stanza_is_refused() {
         &stanza.repeat(2),
         "Corefile:5:1: this plugin can only be used once per Server Block",
     );
+}
+
+#[test]
+fn only_options_that_change_the_data_ask_for_other_data() {
+    let name = options().name_of_data();
+    let same = [
+        Options { startup_timeout: Duration::from_secs(60), ..options() },
+        Options { pods: PodMode::Insecure, ..options() },
+        Options { zones: vec![super::name("foo.test.")], ..options() },
+    ];
+    assert!(same.iter().all(|options| options.name_of_data() == name));
+    let other = [
+        Options { ttl: 6, ..options() },
+        Options { qps: 1.0, ..options() },
+        Options { pods: PodMode::Verified, ..options() },
+        Options { endpoint_pod_names: true, ..options() },
+        Options { endpoint: Some("http://127.0.0.1:1".into()), ..options() },
+    ];
+    assert!(other.iter().all(|options| options.name_of_data() != name));
 }
