@@ -3,7 +3,9 @@
 //! ```text
 //!            load -> build -> open sockets -> swap in -> stop what was before
 //! start  -----^        |            |
-//! reload -----^        +------------+--> an error up to here changes nothing
+//! reload -----^        |            |
+//!                      |            +--> an error up to here changes nothing
+//!                      +--> where data is missing that is there now: put off until it has come
 //!
 //! SIGTERM -> not ready -> answer for the lameduck time, and until traffic is quiet -> drain -> close
 //! ```
@@ -15,17 +17,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use periplus_core::corefile::{Corefile, Failed, Fingerprint};
+use periplus_core::corefile::{Corefile, Failed, Fingerprint, Severity};
 use periplus_core::memory::Budget;
 use periplus_core::metrics::{Counter, Registry};
 use periplus_core::name::Name;
 use periplus_core::output::Output;
 use periplus_core::setup::{
-    HttpAddress, Instance, ListenAddress, PluginKind, Preparation, ReloadInterval, Task,
+    HttpAddress, Instance, ListenAddress, PluginKind, ReloadInterval, Task,
 };
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::admin::Admin;
 use crate::configuration::{self, Configuration, Surroundings, working_directory};
@@ -36,8 +38,6 @@ use crate::watch::FileWatch;
 
 /// Traffic counts as quiet when nothing was asked for this long.
 const QUIET: Duration = Duration::from_secs(1);
-/// How often a reload looks whether all is there.
-const LOOK: Duration = Duration::from_millis(10);
 /// What background tasks get for their last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -65,6 +65,10 @@ pub struct Program {
     listeners: Listeners,
     admin: Admin,
     running: Running,
+    /// The reload that is put off until its data is there.
+    put_off: Option<Next>,
+    /// The configuration that a reload failed with, which is not tried again.
+    failed: Option<Fingerprint>,
     reload_failures: Counter,
     watch: FileWatch,
 }
@@ -75,6 +79,15 @@ struct Running {
     zones: BTreeMap<ListenAddress, Vec<Name>>,
     fingerprint: Fingerprint,
     stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// A configuration that is to be in force, and the tasks that get what its answers are made of. They end when it is dropped.
+struct Next {
+    configuration: Configuration,
+    fingerprint: Fingerprint,
+    stop: CancellationToken,
+    guard: DropGuard,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -89,8 +102,8 @@ pub enum StartError {
     Admin(HttpAddress, io::Error),
     /// The runtime cannot be started.
     Runtime(io::Error),
-    /// A plugin lacks what its answers are made of, after a reload has waited for so long. It may be there later.
-    NotPrepared(&'static str, Duration),
+    /// A plugin lacks what its answers are made of. The reload is put off until it is there.
+    NotPrepared(&'static str),
 }
 
 impl fmt::Display for StartError {
@@ -100,15 +113,28 @@ impl fmt::Display for StartError {
             StartError::Listen(error) => write!(f, "{error}"),
             StartError::Admin(address, error) => write!(f, "Listen: {address}: {error}"),
             StartError::Runtime(error) => write!(f, "cannot start threads: {error}"),
-            StartError::NotPrepared(plugin, patience) => {
-                let patience = periplus_core::corefile::print_go_duration(*patience);
-                write!(f, "{plugin} has no data to answer from after {patience}")
+            StartError::NotPrepared(plugin) => {
+                write!(f, "{plugin} has no data to answer from yet")
             }
         }
     }
 }
 
 impl std::error::Error for StartError {}
+
+impl StartError {
+    /// Whether the same configuration may be right at another time, as when a file was missing that it names.
+    fn may_pass(&self) -> bool {
+        match self {
+            StartError::Configuration(failed) => {
+                let mut errors =
+                    failed.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+                errors.all(|error| error.may_pass)
+            }
+            _ => false,
+        }
+    }
+}
 
 impl Program {
     /// Loads the configuration and starts to answer.
@@ -150,13 +176,8 @@ impl Program {
                 move || output.dropped() as f64
             },
         );
-        let running = runtime.block_on(put_in_force(
-            configuration,
-            corefile.fingerprint(),
-            false,
-            &mut listeners,
-            &mut admin,
-        ))?;
+        let next = Next::begin(configuration, corefile.fingerprint(), &runtime);
+        let running = runtime.block_on(next.put_in_force(&mut listeners, &mut admin))?;
         let mut watch = FileWatch::default();
         watch.watch(options.source.file(), &corefile.inputs);
         let program = Program {
@@ -166,6 +187,8 @@ impl Program {
             listeners,
             admin,
             running,
+            put_off: None,
+            failed: None,
             reload_failures,
             watch,
         };
@@ -174,30 +197,31 @@ impl Program {
     }
 
     /// Loads the configuration again and puts it in force. On an error the one before stays, and the error is also logged and counted.
+    ///
+    /// Where data is missing the reload is only put off; [`Program::go_on`] puts it in force.
     pub fn reload(&mut self) -> Result<(), StartError> {
         tracing::info!("Reloading");
+        // What was put off ends after this one has begun: both may need the same data.
+        let _before = self.put_off.take();
         let result = self.try_reload();
-        match &result {
-            Ok(()) => tracing::info!("Reloading complete"),
-            Err(error) => {
-                self.reload_failures.add(1);
-                tracing::error!("Restart failed: {}", one_line(error));
-            }
-        }
+        self.tell(&result);
         result
     }
 
     fn try_reload(&mut self) -> Result<(), StartError> {
         let (corefile, configuration) = configure(&self.options.source, &self.surroundings)?;
-        // What lacks something itself is worth no wait.
-        let wait = self.running.instance.preparations.iter().all(|needed| (needed.is_done)());
-        let in_force = put_in_force(
-            configuration,
-            corefile.fingerprint(),
-            wait,
-            &mut self.listeners,
-            &mut self.admin,
-        );
+        let next = Next::begin(configuration, corefile.fingerprint(), &self.runtime);
+        match next.lacks(&self.running.instance) {
+            Some(plugin) => {
+                self.put_off = Some(next);
+                Err(StartError::NotPrepared(plugin))
+            }
+            None => self.replace(next),
+        }
+    }
+
+    fn replace(&mut self, next: Next) -> Result<(), StartError> {
+        let in_force = next.put_in_force(&mut self.listeners, &mut self.admin);
         let fresh = self.runtime.block_on(in_force)?;
         let old = std::mem::replace(&mut self.running, fresh);
         self.show_version(Some(old.fingerprint));
@@ -205,9 +229,37 @@ impl Program {
         Ok(())
     }
 
-    /// Reloads if the configuration is not the one in force and not `tried`, the last one that failed. Gives the fingerprint of a
-    /// configuration that failed now.
-    pub fn reload_if_changed(&mut self, tried: Option<Fingerprint>) -> Option<Fingerprint> {
+    fn tell(&self, result: &Result<(), StartError>) {
+        match result {
+            Ok(()) => tracing::info!("Reloading complete"),
+            Err(error @ StartError::NotPrepared(_)) => {
+                tracing::info!("Reload put off, what is in force stays: {error}");
+            }
+            Err(error) => {
+                self.reload_failures.add(1);
+                tracing::error!("Restart failed: {}", one_line(error));
+            }
+        }
+    }
+
+    /// Whether a reload is put off until its data is there.
+    pub fn is_put_off(&self) -> bool {
+        self.put_off.is_some()
+    }
+
+    /// Puts the reload in force that was put off, if its data is there now.
+    pub fn go_on(&mut self) {
+        let running = &self.running.instance;
+        if let Some(next) = self.put_off.take_if(|next| next.lacks(running).is_none()) {
+            let fingerprint = next.fingerprint.clone();
+            let result = self.replace(next);
+            self.failed = result.is_err().then_some(fingerprint);
+            self.tell(&result);
+        }
+    }
+
+    /// Reloads if the configuration is not the one in force, nor put off, nor the last one that failed.
+    pub fn reload_if_changed(&mut self) {
         let fingerprint = match self.options.source.load(self.options.default_port) {
             Ok(corefile) => {
                 self.watch.watch(self.options.source.file(), &corefile.inputs);
@@ -217,28 +269,32 @@ impl Program {
                 self.watch.watch(self.options.source.file(), &failed.inputs);
                 let lines = failed.diagnostics.render_lines(&failed.sources);
                 tracing::warn!("plugin/reload: Corefile parse failed: {lines}");
-                return tried;
+                return;
             }
         };
         if fingerprint == self.running.fingerprint {
-            return None;
+            if self.put_off.take().is_some() {
+                tracing::info!(
+                    "The configuration is again the one in force, nothing is put off any more"
+                );
+            }
+            self.failed = None;
+            return;
         }
-        if tried.as_ref() == Some(&fingerprint) {
-            return tried;
+        let is_put_off = self.put_off.as_ref().is_some_and(|next| next.fingerprint == fingerprint);
+        if is_put_off || self.failed.as_ref() == Some(&fingerprint) {
+            return;
         }
-        match self.reload() {
-            Ok(()) => None,
+        self.failed = match self.reload() {
+            Ok(()) | Err(StartError::NotPrepared(_)) => None,
             Err(error) => {
                 tracing::error!(
                     "plugin/reload: Corefile changed but reload failed: {}",
                     one_line(&error)
                 );
-                match error {
-                    StartError::NotPrepared(..) => tried,
-                    _ => Some(fingerprint),
-                }
+                (!error.may_pass()).then_some(fingerprint)
             }
-        }
+        };
     }
 
     /// Looks whether the files behind the configuration are other ones, or others' contents, than when it was last read, without reading
@@ -363,48 +419,57 @@ fn configure(
     Ok((corefile, configuration))
 }
 
-/// Opens everything, and only then swaps it in.
-async fn put_in_force(
-    configuration: Configuration,
-    fingerprint: Fingerprint,
-    wait: bool,
-    listeners: &mut Listeners,
-    admin: &mut Admin,
-) -> Result<Running, StartError> {
-    let Configuration { servers, zones, mut instance, debug } = configuration;
-    let opened = admin
-        .open(&instance.pages)
-        .await
-        .map_err(|(address, error)| StartError::Admin(address, error))?;
-    let stop = CancellationToken::new();
-    // Where it fails from here on, what was begun ends.
-    let guard = stop.clone().drop_guard();
-    let begin = |task: Task| tokio::spawn((task.make)(stop.clone()));
-    let early = instance.preparations.iter_mut().filter_map(|needed| needed.task.take());
-    let mut tasks: Vec<_> = early.map(begin).collect();
-    if wait {
-        wait_for(&instance.preparations).await?;
+impl Next {
+    /// Begins to get what answers are made of.
+    fn begin(
+        mut configuration: Configuration,
+        fingerprint: Fingerprint,
+        runtime: &Runtime,
+    ) -> Next {
+        let _on = runtime.enter();
+        let stop = CancellationToken::new();
+        let guard = stop.clone().drop_guard();
+        let needed = configuration.instance.preparations.iter_mut();
+        let tasks = needed.filter_map(|needed| needed.task.take());
+        let tasks = tasks.map(|task| begin(task, &stop)).collect();
+        Next { configuration, fingerprint, stop, guard, tasks }
     }
-    listeners.apply(servers).map_err(StartError::Listen)?;
-    admin.apply(opened);
-    crate::events::show_debug(debug);
-    tasks.extend(std::mem::take(&mut instance.tasks).into_iter().map(begin));
-    guard.disarm();
-    Ok(Running { instance, zones, fingerprint, stop, tasks })
+
+    /// The first plugin without data that takes the place of one with data: nobody is to be told that what was there is missing.
+    fn lacks(&self, running: &Instance) -> Option<&'static str> {
+        let lacking = self.configuration.instance.preparations.iter().find(|needed| {
+            let replaced = running.preparations.iter().filter(|old| needed.takes_place_of(old));
+            let replaced: Vec<bool> = replaced.map(|old| (old.is_done)()).collect();
+            // Data for a new place is waited for too: what answers there now may be better than nothing.
+            !(needed.is_done)() && (replaced.is_empty() || replaced.contains(&true))
+        });
+        lacking.map(|needed| needed.name)
+    }
+
+    /// Opens everything, and only then swaps it in.
+    async fn put_in_force(
+        self,
+        listeners: &mut Listeners,
+        admin: &mut Admin,
+    ) -> Result<Running, StartError> {
+        let Next { configuration, fingerprint, stop, guard, mut tasks } = self;
+        let Configuration { servers, zones, mut instance, debug } = configuration;
+        let opened = admin
+            .open(&instance.pages)
+            .await
+            .map_err(|(address, error)| StartError::Admin(address, error))?;
+        listeners.apply(servers).map_err(StartError::Listen)?;
+        admin.apply(opened);
+        crate::events::show_debug(debug);
+        tasks
+            .extend(std::mem::take(&mut instance.tasks).into_iter().map(|task| begin(task, &stop)));
+        guard.disarm();
+        Ok(Running { instance, zones, fingerprint, stop, tasks })
+    }
 }
 
-/// Waits for what answers are made of, so that nobody is told that it is missing.
-async fn wait_for(preparations: &[Preparation]) -> Result<(), StartError> {
-    let begun = Instant::now();
-    for needed in preparations {
-        while !(needed.is_done)() {
-            if begun.elapsed() >= needed.patience {
-                return Err(StartError::NotPrepared(needed.name, needed.patience));
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-    Ok(())
+fn begin(task: Task, stop: &CancellationToken) -> JoinHandle<()> {
+    tokio::spawn((task.make)(stop.clone()))
 }
 
 impl Running {

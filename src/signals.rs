@@ -3,16 +3,15 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use periplus_core::corefile::Fingerprint;
 use periplus_core::setup::ReloadInterval;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::program::Program;
+use crate::program::{Program, StartError};
 
 /// How often to look, where `reload` is configured, whether a file of the configuration has changed: a change is in force after two
-/// looks.
+/// looks. Also how often to look whether the data is there that a reload was put off for.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// How often to look whether the process may use another number of CPUs.
@@ -37,7 +36,6 @@ pub fn run(mut program: Program) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut tried: Option<Fingerprint> = None;
     // When the configuration is to be read again, changed or not.
     let mut due: Option<Instant> = None;
     let mut limits_due = Instant::now() + LIMITS;
@@ -46,7 +44,8 @@ pub fn run(mut program: Program) -> ExitCode {
             .reload_interval()
             .map(|interval| due.unwrap_or_else(|| Instant::now() + next_read(interval)));
         let until = |due: Instant| due.saturating_duration_since(Instant::now());
-        let pause = due.map_or(LIMITS, |due| until(due).min(LOOK)).min(until(limits_due));
+        let look = if program.is_put_off() { LOOK } else { LIMITS };
+        let pause = due.map_or(look, |due| until(due).min(LOOK)).min(until(limits_due));
         match program.runtime().block_on(signals.next(pause)) {
             Event::Terminate => {
                 tracing::info!("SIGTERM: Shutting down servers then terminating");
@@ -60,7 +59,8 @@ pub fn run(mut program: Program) -> ExitCode {
             Event::Reload => {
                 tracing::info!("SIGUSR1: Reloading");
                 due = None;
-                if program.reload().is_err() {
+                if program.reload().is_err_and(|error| !matches!(error, StartError::NotPrepared(_)))
+                {
                     tracing::error!("SIGUSR1: the configuration before stays in force");
                 }
             }
@@ -73,8 +73,9 @@ pub fn run(mut program: Program) -> ExitCode {
                     && (program.files_have_changed() || read <= Instant::now())
                 {
                     due = None;
-                    tried = program.reload_if_changed(tried);
+                    program.reload_if_changed();
                 }
+                program.go_on();
             }
         }
     }

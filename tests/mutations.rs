@@ -312,7 +312,7 @@ fn five_hundred_broken_corefiles_leave_the_server_answering() {
         match configuration::load(&source, &surroundings) {
             Ok((_, it)) if !is_harmless(&it, &mutant, base, &ports) => only_checked += 1,
             Err(failed) if !has_a_place(&failed.to_string()) => panic!("{failed}\n{}", shown()),
-            _ => match server.program().reload() {
+            _ => match server.reload() {
                 Ok(()) => {
                     in_force += 1;
                     now = behaviour(&mut server);

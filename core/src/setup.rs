@@ -228,21 +228,21 @@ impl Instance {
         self.tasks.push(Task { name, make: Box::new(move |stop| Box::pin(make(stop))) });
     }
 
-    /// Registers a task that brings what answers are made of. A reload runs it before anything is answered by the new configuration, and waits until
-    /// `is_done`; the configuration before stays in force if that takes longer than `patience`. At the start of the process nothing waits.
+    /// Registers a task that brings what a block's answers are made of. A reload runs it beside the configuration in force, and is put off until
+    /// `is_done`, however long that takes, unless the block lacked it before too. At the start of the process nothing waits.
     pub fn prepare<F>(
         &mut self,
         name: &'static str,
-        patience: Duration,
+        block: &BlockConfig,
         is_done: impl Fn() -> bool + Send + Sync + 'static,
         make: impl FnOnce(CancellationToken) -> F + Send + 'static,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
         let task = Task { name, make: Box::new(move |stop| Box::pin(make(stop))) };
-        let preparation =
-            Preparation { name, patience, is_done: Arc::new(is_done), task: Some(task) };
-        self.preparations.push(preparation);
+        let keys = block.keys.iter().map(ToString::to_string).collect();
+        let is_done = Arc::new(is_done);
+        self.preparations.push(Preparation { name, keys, is_done, task: Some(task) });
     }
 
     /// All tasks, those that prepare first: for whoever runs them without a server.
@@ -285,12 +285,19 @@ pub struct Task {
 pub struct Preparation {
     /// The plugin.
     pub name: &'static str,
-    /// How long a reload waits for it.
-    pub patience: Duration,
+    /// The keys of the server block that answers from it.
+    pub keys: Vec<String>,
     /// Whether it is there.
     pub is_done: Arc<dyn Fn() -> bool + Send + Sync>,
     /// What brings it, until it runs.
     pub task: Option<Task>,
+}
+
+impl Preparation {
+    /// Whether one of another configuration was for the same plugin and some of the same keys.
+    pub fn takes_place_of(&self, other: &Preparation) -> bool {
+        self.name == other.name && self.keys.iter().any(|key| other.keys.contains(key))
+    }
 }
 
 /// A background task that runs.

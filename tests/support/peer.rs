@@ -55,6 +55,16 @@ impl Peer {
         self.process.id()
     }
 
+    /// Whether it has not ended by itself.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
+    /// Sends it a signal: `TERM`.
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
     /// Writes another Corefile over it; `PORT` and `DIR` are filled in as at the start.
     pub fn write_corefile(&self, text: &str) {
         let directory = self.directory.path();

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::server::free_port;
 
@@ -16,6 +17,8 @@ pub struct Relay {
 #[derive(Default)]
 struct Shared {
     cut: AtomicBool,
+    /// How long a new connection waits until it is passed on, in milliseconds.
+    pause: AtomicU64,
     /// How many connections there were, and which of them pass nothing any more: those before this number.
     connections: AtomicU64,
     frozen: Arc<AtomicU64>,
@@ -38,6 +41,7 @@ impl Relay {
                 if own.cut.load(Ordering::SeqCst) {
                     continue;
                 }
+                std::thread::sleep(Duration::from_millis(own.pause.load(Ordering::SeqCst)));
                 let Ok(server) = TcpStream::connect(target) else { continue };
                 let number = own.connections.fetch_add(1, Ordering::SeqCst);
                 own.pass(&client, &server, number);
@@ -53,6 +57,12 @@ impl Relay {
         for stream in self.shared.open.lock().expect("no thread panics with the list").drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
+    }
+
+    /// From now on each new connection waits until it is passed on.
+    pub fn slow_down(&self, pause: Duration) {
+        let pause = pause.as_millis().try_into().expect("a short pause");
+        self.shared.pause.store(pause, Ordering::SeqCst);
     }
 
     /// The connections of now stay open, and what is sent is acknowledged, but nothing comes out at the other end any more: what a

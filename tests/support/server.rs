@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use periplus::program::{Options, Program, StartError};
 use periplus::source::Source;
@@ -72,6 +72,22 @@ impl TestServer {
     /// The running program.
     pub(crate) fn program(&mut self) -> &mut Program {
         self.program.as_mut().expect("the program runs until the test ends")
+    }
+
+    /// Reloads, and waits for data that the reload is put off for.
+    pub(crate) fn reload(&mut self) -> Result<(), StartError> {
+        let program = self.program();
+        match program.reload() {
+            Err(StartError::NotPrepared(_)) => {}
+            result => return result,
+        }
+        let begun = Instant::now();
+        while program.is_put_off() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the data never comes");
+            std::thread::sleep(Duration::from_millis(10));
+            program.go_on();
+        }
+        Ok(())
     }
 
     /// The Corefile, to change it.

@@ -28,6 +28,8 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// What is allowed, and other facts.
     pub notes: Vec<String>,
+    /// The same text may be right at another time, as when it names a file that is missing.
+    pub may_pass: bool,
 }
 
 /// A short remark at a place.
@@ -56,7 +58,14 @@ impl Diagnostic {
     }
 
     fn new(severity: Severity, span: Option<Span>, message: String) -> Self {
-        Self { severity, message, span, labels: Vec::new(), help: None, notes: Vec::new() }
+        let (labels, help, notes) = Default::default();
+        Self { severity, message, span, labels, help, notes, may_pass: false }
+    }
+
+    /// Says that the same text may be right at another time.
+    pub fn that_may_pass(mut self) -> Self {
+        self.may_pass = true;
+        self
     }
 
     /// Says what to do about it.

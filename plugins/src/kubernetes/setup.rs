@@ -67,7 +67,7 @@ pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnosti
         Err(error) => return Err(refused(directive, &error).into()),
     }
     let instance = &mut *setup.instance;
-    let (index_settings, patience) = (options.index_settings(), options.startup_timeout);
+    let index_settings = options.index_settings();
     // A reload that changes nothing here goes on with the same index and the same watches.
     let name = options.name_of_data();
     let cluster = instance.lasting.get_or_make(&name, || {
@@ -84,7 +84,7 @@ pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnosti
     let watched = Arc::clone(&index);
     instance.prepare(
         NAME,
-        patience,
+        setup.block,
         move || watched.is_synced(),
         move |stop| async move {
             cluster.source.start();
@@ -374,7 +374,12 @@ fn refused(directive: &Directive, error: &SettingsError) -> Diagnostic {
         SettingsError::Snapshot { .. } => "snapshot",
     };
     let line = directive.lines().iter().rev().find(|line| line.name.text == option);
-    line.map_or(&directive.name, |line| &line.name).error(error.to_string())
+    let found = line.map_or(&directive.name, |line| &line.name).error(error.to_string());
+    match error {
+        SettingsError::Selector { .. } => found,
+        // What is wrong stands in files, which may be missing for a moment.
+        _ => found.that_may_pass(),
+    }
 }
 
 fn not_yet(name: &Word) -> Diagnostic {

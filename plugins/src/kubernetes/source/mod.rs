@@ -276,13 +276,13 @@ pub(crate) async fn run<S: Sink>(
     stop.cancelled().await;
 }
 
-/// One line when the objects are not there in time. CoreDNS holds back its sockets until then; here they are open all the time,
-/// and the names of the cluster are SERVFAIL until the objects are there.
+/// One line when the objects are not there in time. CoreDNS holds back its sockets until then; here they are open all the time, and
+/// until the objects are there the names of the cluster are SERVFAIL, or after a reload what they were before it.
 async fn say_when_late(state: Arc<SourceState>, patience: Duration) {
     tokio::time::sleep(patience).await;
     if !state.synced() {
         let remarks = state.remarks().join("; ");
-        tracing::warn!("plugin/kubernetes: serving with unsynced Kubernetes API: {remarks}");
+        tracing::warn!("plugin/kubernetes: unsynced Kubernetes API after {patience:?}: {remarks}");
     }
 }
 
