@@ -251,7 +251,7 @@ impl Program {
     pub fn go_on(&mut self) {
         let running = &self.running.instance;
         if let Some(next) = self.put_off.take_if(|next| next.lacks(running).is_none()) {
-            let fingerprint = next.fingerprint.clone();
+            let fingerprint = next.fingerprint;
             let result = self.replace(next);
             self.failed = result.is_err().then_some(fingerprint);
             self.tell(&result);

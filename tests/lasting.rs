@@ -103,6 +103,12 @@ fn a_reload_during_an_outage_keeps_the_cluster() {
     server.write_corefile(&corefile(source, 10, ""));
     put_off(&mut server);
     assert!(answers(&ask(server.address, NAME, 1))[0].contains(" 30 IN A "), "the old answer");
+    // And metrics speak of it.
+    std::thread::sleep(Duration::from_millis(100));
+    let metrics = server.program().metrics().expose();
+    let synced: Vec<&str> =
+        metrics.lines().filter(|line| line.starts_with("periplus_kubernetes_synced")).collect();
+    assert!(synced.len() == 3 && synced.iter().all(|line| line.ends_with(" 1")), "{synced:?}");
 }
 
 /// Reloads what needs data that is not there.

@@ -81,6 +81,9 @@ pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnosti
     instance
         .readiness
         .add(NAME, move || ReadinessState { ready: watched.is_synced(), remarks: state.remarks() });
+    let (metrics, state) = (Arc::clone(&instance.metrics), Arc::clone(cluster.source.state()));
+    // Not before it is in force: until then the series of this origin are about the source that is.
+    instance.spawn(NAME, move |_| async move { source::register_state(&metrics, &state) });
     let watched = Arc::clone(&index);
     instance.prepare(
         NAME,

@@ -1,5 +1,6 @@
 //! Metrics of a source.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -100,9 +101,12 @@ impl WatchMetrics {
     }
 }
 
-/// Registers what is computed when somebody scrapes. Sources with the same origin, of several blocks or of a reload that waits for its data,
-/// have their series in common: these tell the worst of those that there are, and go with the last one.
-pub(super) fn register_state(registry: &Registry, state: &Arc<SourceState>) {
+/// Registers what is computed when somebody scrapes, once for each source. Sources with the same origin, of several blocks, have their series in
+/// common: these tell the worst of those that there are, and go with the last one.
+pub fn register_state(registry: &Registry, state: &Arc<SourceState>) {
+    if state.is_shown.swap(true, Relaxed) {
+        return;
+    }
     for resource in state.resources() {
         let labels = [("resource", resource.resource().name()), ("origin", state.origin())];
         let value = |read: fn(&ResourceState) -> f64| {

@@ -50,6 +50,7 @@ use periplus_core::setup::TaskFuture;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use check::{SettingsError, check};
+pub use metrics::register_state;
 #[cfg(any(test, fuzzing))]
 pub use snapshot::property as snapshot_property;
 pub use state::{ResourceState, SourceState};
@@ -252,7 +253,6 @@ pub(crate) async fn run<S: Sink>(
     registry: Arc<Registry>,
     stop: CancellationToken,
 ) {
-    metrics::register_state(&registry, &state);
     let feed = |resource| Feed::new(resource, Arc::clone(&sink), Arc::clone(&state), &registry);
     let mut tasks = tokio::task::JoinSet::new();
     match &settings.origin {

@@ -14,6 +14,8 @@ pub struct SourceState {
     resources: Vec<ResourceState>,
     /// What is wrong with files of a snapshot.
     problems: Mutex<Vec<String>>,
+    /// It is in the metrics.
+    pub(super) is_shown: AtomicBool,
 }
 
 impl SourceState {
@@ -27,6 +29,7 @@ impl SourceState {
             origin,
             resources: resources.iter().map(resource).collect(),
             problems: Mutex::default(),
+            is_shown: AtomicBool::new(false),
         }
     }
 

@@ -22,7 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::state::SourceState;
 use super::testing::TestApiServer;
-use super::{Origin, Settings, Sink, Timing, origin_label, run};
+use super::{Origin, Settings, Sink, Timing, origin_label, register_state, run};
 use crate::kubernetes::objects::{Change, ObjectKey, Resource};
 
 /// A sink that keeps everything.
@@ -94,6 +94,7 @@ pub(super) fn start_in(registry: Arc<Registry>, settings: Settings, timing: Timi
     let stop = CancellationToken::new();
     let (sink, shared, metrics) =
         (Arc::clone(&recorder), Arc::clone(&state), Arc::clone(&registry));
+    register_state(&registry, &state);
     tokio::spawn(run(settings, timing, sink, shared, metrics, stop.clone()));
     Running { recorder, state, registry, _stop: stop.drop_guard() }
 }
