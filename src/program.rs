@@ -381,6 +381,7 @@ impl Program {
 
     /// Closes the sockets after what they hold was answered, and ends all tasks.
     pub fn close(&mut self) {
+        self.put_off = None;
         self.listeners.close();
         self.runtime.block_on(self.running.end());
     }

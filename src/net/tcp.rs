@@ -170,16 +170,14 @@ impl Connection {
                         open = false;
                         continue;
                     }
-                    let whole = self.take_messages(&mut received.bytes, stream).await?;
+                    let whole = self.take_messages(&mut received.bytes, stream, place).await?;
                     received.make_room(place)?;
-                    if whole {
-                        place.used(Instant::now());
-                    }
                     if !stopping && (whole || !was_partial) {
                         patience.as_mut().reset(received.deadline());
                     }
                 }
                 Some(done) = self.owed.join_next(), if !self.owed.is_empty() => {
+                    place.used(Instant::now());
                     if let Ok(Some((query, answer, _guard))) = done {
                         self.response.clear();
                         self.response.extend_from_slice(&[0, 0]);
@@ -189,7 +187,6 @@ impl Connection {
                             self.write(stream).await?;
                         }
                     }
-                    place.used(Instant::now());
                     // While nothing was read, the rest of a message could not come.
                     if !stopping && (!may_read || !was_partial) {
                         patience.as_mut().reset(received.deadline());
@@ -210,6 +207,7 @@ impl Connection {
         &mut self,
         received: &mut Vec<u8>,
         stream: &mut TcpStream,
+        place: &ConnectionGuard,
     ) -> io::Result<bool> {
         let mut at = 0;
         while let Some(length) = received.get(at..at + 2) {
@@ -222,6 +220,8 @@ impl Connection {
             self.response.clear();
             self.response.extend_from_slice(&[0, 0]);
             self.query.received = Instant::now();
+            // Before the answer: whoever has it may connect again, and this one must not be taken for idle then.
+            place.used(self.query.received);
             self.shared.requests.fetch_add(1, Ordering::Relaxed);
             let server = self.listener.server.load_full();
             let response = COMPRESSOR.with_borrow_mut(|compressor| {
