@@ -5,7 +5,7 @@ use std::sync::Arc;
 use periplus_core::codes::{RecordType, flags};
 use periplus_core::name::{NameBuf, NameRef};
 use periplus_core::plugin::{Next, Outcome};
-use periplus_core::query::Query;
+use periplus_core::query::{MAX_DEPTH, Query};
 use periplus_core::record::RecordSet;
 use periplus_core::reply::{Answer, Reply};
 
@@ -24,8 +24,16 @@ pub(super) fn follow(
     next: Next<'_>,
 ) -> Outcome {
     let mends_left = passed.mends.len();
-    Follower { shared: Arc::clone(shared), passed, reply, entry: 0, mends_left, redirected: false }
-        .run(outer, next)
+    Follower {
+        shared: Arc::clone(shared),
+        passed,
+        reply,
+        entry: 0,
+        mends_left,
+        redirected: false,
+        lookups: 0,
+    }
+    .run(outer, next)
 }
 
 /// A reply while its CNAMEs are looked at.
@@ -39,6 +47,8 @@ struct Follower {
     mends_left: usize,
     /// Whether it was pointed elsewhere: the entries after it are then the lookup's.
     redirected: bool,
+    /// How many names were looked up for it.
+    lookups: u8,
 }
 
 /// A CNAME that a rule points elsewhere.
@@ -52,10 +62,18 @@ impl Follower {
     fn run(mut self, outer: &Query, next: Next<'_>) -> Outcome {
         while let Some(redirection) = self.redirection() {
             let inner = self.passed.inner.as_ref().unwrap_or(outer);
-            let Some(lookup) = inner.follow(redirection.to.as_ref(), inner.qtype) else {
+            // Those for one reply count as if each came from the one before: all that come from one question are 256 at most, however many
+            // rules there are. Bounded in depth alone they would be a power of the rules.
+            let lookup =
+                inner.follow(redirection.to.as_ref(), inner.qtype).and_then(|mut lookup| {
+                    lookup.depth += self.lookups;
+                    (lookup.depth <= MAX_DEPTH).then_some(lookup)
+                });
+            let Some(lookup) = lookup else {
                 tracing::error!("plugin/rewrite: too many lookups for {}", outer.name());
                 break;
             };
+            self.lookups += 1;
             match next.resolve(&lookup) {
                 Outcome::Now(found) => self.redirect(redirection, &lookup, found),
                 Outcome::Later(future) => {

@@ -393,3 +393,20 @@ fn cnames_that_lead_in_a_circle_come_to_an_end() {
         assert_eq!(told[0], "NOERROR qr rd");
     }
 }
+
+#[test]
+fn many_cname_rules_that_lead_to_each_other_cost_a_bounded_number_of_lookups() {
+    const RULES: &str = "
+        rewrite continue cname exact y.test. z.test.
+        rewrite continue cname exact x.test. y.test.
+        rewrite continue cname exact w.test. x.test.
+        rewrite continue cname exact v.test. w.test.
+    ";
+    for later in [false, true] {
+        let inner = Inner::new(&["answer: @ 60 CNAME v.test."], later);
+        let told = answer_lines(&inner.server(RULES), &question("a.test. A"));
+        assert_eq!(told[0], "NOERROR qr rd");
+        let asked = inner.queries().len();
+        assert!((9..=256).contains(&asked), "{asked} lookups for one question");
+    }
+}
