@@ -1,7 +1,7 @@
 //! Failures to resolve a question, remembered for a moment (RFC 9520).
 //!
-//! A dead upstream costs each client its whole patience. While that is so, the same question asked again, by another client
-//! or by one that tries again, is answered at once with what is known: that there was no answer a moment ago.
+//! A dead upstream costs each client its whole patience. While that is so, the same question asked again in the same shape, by another
+//! client or by one that tries again, is answered at once with what is known: that there was no answer a moment ago.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use periplus_core::reply::{Failure, FailureKind};
 
-use super::question::{OwnedQuestion, Precomputed, Question};
+use super::question::Precomputed;
+use super::shape::{Asked, OwnedAsked};
 
 /// For how long the first failure of a question is remembered: RFC 9520 section 3.2 asks for a second at least.
 const FIRST: Duration = Duration::from_secs(1);
@@ -40,7 +41,7 @@ struct Part {
 type Failed = HashMap<u64, Remembered, Precomputed>;
 
 struct Remembered {
-    question: OwnedQuestion,
+    asked: OwnedAsked,
     failure: Failure,
     /// For how long.
     span: Duration,
@@ -60,33 +61,33 @@ impl Failures {
     }
 
     /// The failure to tell again, if the question failed a moment ago.
-    pub(super) fn find(&self, question: Question<'_>, now: Instant) -> Option<Failure> {
-        let part = self.part(question.hash());
+    pub(super) fn find(&self, asked: Asked<'_>, now: Instant) -> Option<Failure> {
+        let part = self.part(asked.hash());
         if part.count.load(Ordering::Acquire) == 0 {
             return None;
         }
         let failed = lock(&part.failed);
-        let found = failed.get(&question.hash())?;
-        (now < found.until && found.question.is(question)).then(|| found.failure.clone())
+        let found = failed.get(&asked.hash())?;
+        (now < found.until && found.asked.is(asked)).then(|| found.failure.clone())
     }
 
     /// Remembers a failure, if it is one of resolution.
-    pub(super) fn keep(&self, question: Question<'_>, failure: &Failure, now: Instant) {
+    pub(super) fn keep(&self, asked: Asked<'_>, failure: &Failure, now: Instant) {
         if failure.kind != FailureKind::Resolution || self.limit.is_zero() {
             return;
         }
-        let part = self.part(question.hash());
+        let part = self.part(asked.hash());
         let mut failed = lock(&part.failed);
-        let before = failed.get(&question.hash()).filter(|before| before.counts(now));
+        let before = failed.get(&asked.hash()).filter(|before| before.counts(now));
         let span = before.map_or(FIRST, |before| LONGEST.min(before.span * 2)).min(self.limit);
-        if failed.len() >= MOST && !failed.contains_key(&question.hash()) {
+        if failed.len() >= MOST && !failed.contains_key(&asked.hash()) {
             let oldest = failed.iter().min_by_key(|(_, one)| one.until).map(|(hash, _)| *hash);
             failed.remove(&oldest.unwrap_or_default());
         }
         let failure = failure.clone().of_kind(FailureKind::Cached);
-        let question = question.to_owned();
-        let hash = question.hash();
-        failed.insert(hash, Remembered { question, failure, span, until: now + span });
+        let asked = asked.to_owned();
+        let hash = asked.hash();
+        failed.insert(hash, Remembered { asked, failure, span, until: now + span });
         part.count.store(failed.len(), Ordering::Release);
     }
 

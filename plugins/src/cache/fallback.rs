@@ -4,7 +4,8 @@
 //!  miss, and there is an entry whose TTL is over
 //!    failed a moment ago ----------------------------> the old answer, nobody is asked
 //!    ask inward -- an answer ------------------------> that
-//!               -- a failure ------------------------> the old answer; nobody is asked for the recheck time
+//!               -- a failure ------------------------> the old answer; nobody asks for the recheck time, or nobody
+//!                                                         who asks like this client, if that may be the reason
 //!               -- nothing within the response timer -> the same, and another attempt in the background
 //! ```
 //!
@@ -18,9 +19,10 @@ use periplus_core::plugin::{Later, Next, Outcome, OwnedNext};
 use periplus_core::query::Query;
 use periplus_core::reply::{Answer, FailureKind, Reply};
 
-use super::item::Item;
+use super::item::{By, Item};
 use super::question::Question;
 use super::settings::Fallback;
+use super::shape::{Shape, ordinary};
 use super::shared::Shared;
 use super::side::Side;
 use super::store::{View, Worth};
@@ -65,13 +67,14 @@ impl Shared {
         &self,
         spare: &Spare,
         query: &Query,
+        shape: Shape,
         answer: &mut Answer,
         now: Instant,
         server: usize,
     ) -> bool {
         let failed = is_failure(answer);
         if failed {
-            spare.rest(now);
+            spare.rest(now, concerned(shape, answer));
             let mut reply = self.spare_reply(spare, query, server);
             // The operator is to hear of it although the client has an answer.
             reply.cause = match answer {
@@ -95,16 +98,18 @@ impl Shared {
         spare: Spare,
         mut later: Later,
         query: &Query,
+        shape: Shape,
         next: Next<'_>,
         server: usize,
     ) -> Outcome {
         let (shared, query, next) = (Arc::clone(self), query.clone(), next.to_owned());
+        let by = concerned(shape, &Answer::Silence);
         Outcome::later(async move {
             match tokio::time::timeout(spare.how.response_timer, &mut later).await {
                 Ok(answer) => answer,
                 Err(_) => {
                     // First, because those who wait for this exchange ask again when it is given up, and shall find this.
-                    spare.rest((shared.clock)());
+                    spare.rest((shared.clock)(), by);
                     drop(later);
                     shared.try_on(&query, next, server);
                     shared.spare_reply(&spare, &query, server).into()
@@ -118,7 +123,7 @@ impl Shared {
     fn try_on(self: &Arc<Self>, query: &Query, next: OwnedNext, server: usize) {
         let Ok(permit) = Arc::clone(&self.attempts).try_acquire_owned() else { return };
         self.metrics.at(server).prefetches.add(1);
-        let (shared, query) = (Arc::clone(self), query.clone());
+        let (shared, query) = (Arc::clone(self), ordinary(query));
         tokio::spawn(async move {
             shared.ask_again(&query, &next, server).await;
             drop(permit);
@@ -128,13 +133,22 @@ impl Shared {
 
 impl Spare {
     /// Whether the source failed so lately that it is not asked again.
-    pub(super) fn is_resting(&self, now: Instant) -> bool {
-        self.item.is_resting(now)
+    pub(super) fn is_resting(&self, now: Instant, shape: Shape) -> bool {
+        self.item.is_resting(now, shape)
     }
 
-    fn rest(&self, now: Instant) {
-        self.item.end_refresh(now, self.how.recheck, false);
+    fn rest(&self, now: Instant, by: By) {
+        self.item.rest(now, self.how.recheck, by);
     }
+}
+
+/// Whom a failure concerns: everybody, unless it may be due to how this client asked.
+pub(super) fn concerned(shape: Shape, answer: &Answer) -> By {
+    let faults_request = answer.reply().is_some_and(|reply| {
+        use Rcode as R;
+        matches!(reply.rcode, R::FORMERR | R::NOTIMP | R::BADVERS | R::BADCOOKIE)
+    });
+    if shape.is_ordinary() && !faults_request { By::Everybody } else { By::Shape(shape) }
 }
 
 /// Whether the source failed: it gave no answer, or one that says nothing about the name. Only NOERROR and NXDOMAIN do (RFC 8767

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  first miss  -> asks inward, must wait -> leads the flight: stores, shares, answers
-//!  later misses of the same question     -> join it: wait for what the leader shares
+//!  later misses of the same question     -> join it, if asked in the same shape: wait for what the leader shares
 //! ```
 //!
 //! The leader's exchange is driven by the leader's own client, so that a miss spawns no task. When that client goes away, the
@@ -18,10 +18,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use periplus_core::codes::Rcode;
 use periplus_core::query::Query;
-use periplus_core::reply::Answer;
+use periplus_core::reply::{Answer, Reply};
 
-use super::question::{OwnedQuestion, Precomputed, Question};
+use super::question::Precomputed;
+use super::shape::{Asked, OwnedAsked};
 
 /// More flights than this at once, in each of the parts, are not kept track of: each further miss asks for itself.
 const MOST_FLIGHTS: usize = 1024;
@@ -46,7 +48,7 @@ struct Part {
 type PartFlights = HashMap<u64, Arc<Flight>, Precomputed>;
 
 struct Flight {
-    question: OwnedQuestion,
+    asked: OwnedAsked,
     progress: Mutex<Progress>,
 }
 
@@ -89,6 +91,7 @@ impl Waiter {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Landing> {
         let mut progress = lock(&self.flight.progress);
         if progress.over {
+            self.place = None;
             return Poll::Ready(progress.landing.clone());
         }
         match self.place {
@@ -102,6 +105,17 @@ impl Waiter {
     }
 }
 
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        // The client may be gone long before the flight lands.
+        if let Some(place) = self.place
+            && let Some(waker) = lock(&self.flight.progress).waiters.get_mut(place)
+        {
+            waker.clone_from(Waker::noop());
+        }
+    }
+}
+
 /// The one who asks for all. Dropping it lets the others ask for themselves.
 pub(super) struct Leader {
     flights: Arc<Flights>,
@@ -111,12 +125,21 @@ pub(super) struct Leader {
 
 impl Leader {
     /// What it asks.
-    pub(super) fn question(&self) -> Question<'_> {
-        self.flight.question.borrow()
+    pub(super) fn asked(&self) -> Asked<'_> {
+        self.flight.asked.borrow()
     }
 
-    /// Shares the answer, if anybody waits for it.
+    /// Waits with the others.
+    pub(super) fn waiter(&self) -> Waiter {
+        Waiter::new(&self.flight)
+    }
+
+    /// Shares the answer, if anybody waits for it. An error that may be due to the content of the leader's options is not for the
+    /// others, whose options have the same length at most.
     pub(super) fn share(mut self, query: &Query, answer: &Answer) {
+        if self.asked().shape.has_options() && answer.reply().is_some_and(is_error) {
+            return;
+        }
         self.landed = true;
         self.flights.end(&self.flight);
         // Nobody finds the flight any more: whoever holds it besides us waits for it.
@@ -125,6 +148,10 @@ impl Leader {
             self.flight.end(Some(Arc::new(shared)));
         }
     }
+}
+
+fn is_error(reply: &Reply) -> bool {
+    !matches!(reply.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
 }
 
 impl Drop for Leader {
@@ -151,36 +178,36 @@ impl Flight {
 
 impl Flights {
     /// The flight for a question, if there is one.
-    pub(super) fn find(&self, question: Question<'_>) -> Option<Waiter> {
-        let part = self.part(question.hash());
+    pub(super) fn find(&self, asked: Asked<'_>) -> Option<Waiter> {
+        let part = self.part(asked.hash());
         // Who misses a flight that begins just now finds it when trying to lead one.
         if part.count.load(Ordering::Acquire) == 0 {
             return None;
         }
         let flights = lock(&part.flights);
-        let flight = flights.get(&question.hash()).filter(|flight| flight.question.is(question))?;
+        let flight = flights.get(&asked.hash()).filter(|flight| flight.asked.is(asked))?;
         Some(Waiter::new(flight))
     }
 
     /// Leads a new flight, or joins one that somebody else began in the meantime. `Err(None)`: there are too many.
-    pub(super) fn lead(self: &Arc<Self>, question: Question<'_>) -> Result<Leader, Option<Waiter>> {
-        let part = self.part(question.hash());
+    pub(super) fn lead(self: &Arc<Self>, asked: Asked<'_>) -> Result<Leader, Option<Waiter>> {
+        let part = self.part(asked.hash());
         let mut flights = lock(&part.flights);
-        if let Some(flight) = flights.get(&question.hash()) {
-            return Err(flight.question.is(question).then(|| Waiter::new(flight)));
+        if let Some(flight) = flights.get(&asked.hash()) {
+            return Err(flight.asked.is(asked).then(|| Waiter::new(flight)));
         }
         if flights.len() >= MOST_FLIGHTS {
             return Err(None);
         }
-        let flight = Arc::new(Flight { question: question.to_owned(), progress: Mutex::default() });
-        flights.insert(question.hash(), Arc::clone(&flight));
+        let flight = Arc::new(Flight { asked: asked.to_owned(), progress: Mutex::default() });
+        flights.insert(asked.hash(), Arc::clone(&flight));
         part.count.store(flights.len(), Ordering::Release);
         drop(flights);
         Ok(Leader { flights: Arc::clone(self), flight, landed: false })
     }
 
     fn end(&self, flight: &Flight) {
-        let hash = flight.question.hash();
+        let hash = flight.asked.hash();
         let part = self.part(hash);
         let mut flights = lock(&part.flights);
         let gone = flights.remove(&hash);

@@ -15,6 +15,7 @@ use super::item::Item;
 use super::keep::hide_ad;
 use super::question::Question;
 use super::settings::Settings;
+use super::shape::Asked;
 use super::shared::{Clock, Shared};
 use super::side::Side;
 use super::store::View;
@@ -24,7 +25,7 @@ use super::sweep::sweep;
 pub(super) struct Cache(Arc<Shared>);
 
 /// How often a query waits for others that ask the same before it asks for itself alone.
-const JOINS: u8 = 3;
+pub(super) const JOINS: u8 = 3;
 
 impl Cache {
     pub(super) fn new(settings: Settings, setup: &mut Setup<'_>) -> Cache {
@@ -88,16 +89,17 @@ impl Plugin for Cache {
         match stale {
             Some(item) => shared.answer_stale(item, query, next, server),
             None => {
-                if let Some(failure) = shared.failures.find(question, now) {
+                let asked = Asked { question, shape: shared.store.shape(query) };
+                if let Some(failure) = shared.failures.find(asked, now) {
                     metrics.side(Side::Denial).hits.add(1);
                     return failure.into();
                 }
                 metrics.misses.add(1);
                 match spare {
-                    Some(spare) if spare.is_resting(now) => {
+                    Some(spare) if spare.is_resting(now, asked.shape) => {
                         shared.spare_reply(&spare, query, server).into()
                     }
-                    spare => shared.miss(query, question, spare, next, server, JOINS),
+                    spare => shared.miss(query, asked, spare, next, server, JOINS),
                 }
             }
         }
@@ -141,26 +143,25 @@ impl Shared {
     fn miss(
         self: &Arc<Self>,
         query: &Query,
-        question: Question<'_>,
+        asked: Asked<'_>,
         spare: Option<Spare>,
         next: Next<'_>,
         server: usize,
         joins: u8,
     ) -> Outcome {
-        // A HINFO question may be the probe of `loop`, which is found out by coming in again while its first copy still waits.
-        let may_join = joins > 0 && query.depth == 0 && query.qtype != RecordType::HINFO;
-        if may_join && let Some(waiter) = self.flights.find(question) {
+        let may_join = may_join(query, joins);
+        if may_join && let Some(waiter) = self.flights.find(asked) {
             return self.join(waiter, query, next, server, joins - 1);
         }
         // An upstream shall say whether its data is authenticated, whoever asks here (RFC 6840 section 5.7).
         match next.authenticated().run(query) {
             Outcome::Now(mut answer) => {
-                self.settle(query, question, spare.as_ref(), &mut answer, query.received, server);
+                self.settle(query, asked, spare.as_ref(), &mut answer, query.received, server);
                 hide_ad(query, &mut answer);
                 Outcome::Now(answer)
             }
             Outcome::Later(mut later) => {
-                let leader = match self.flights.lead(question) {
+                let leader = match self.flights.lead(asked) {
                     Ok(leader) => Some(leader),
                     Err(Some(waiter)) if may_join => {
                         return self.join(waiter, query, next, server, joins - 1);
@@ -169,12 +170,12 @@ impl Shared {
                 };
                 let (shared, fallen_back) = (Arc::clone(self), spare.clone());
                 later.then(query, move |query, answer| {
-                    let question = match &leader {
-                        Some(leader) => leader.question(),
-                        None => shared.store.question(query),
+                    let asked = match &leader {
+                        Some(leader) => leader.asked(),
+                        None => shared.store.asked(query),
                     };
                     let (spare, now) = (fallen_back.as_ref(), (shared.clock)());
-                    let settled = shared.settle(query, question, spare, answer, now, server);
+                    let settled = shared.settle(query, asked, spare, answer, now, server);
                     // An old answer is marked for this client's EDNS; the others make their own from what they find now.
                     if let Some(leader) = leader.filter(|_| settled == Settled::New) {
                         leader.share(query, answer);
@@ -182,7 +183,9 @@ impl Shared {
                     hide_ad(query, answer);
                 });
                 match spare {
-                    Some(spare) => self.within_timer(spare, later, query, next, server),
+                    Some(spare) => {
+                        self.within_timer(spare, later, query, asked.shape, next, server)
+                    }
                     None => Outcome::Later(later),
                 }
             }
@@ -204,29 +207,35 @@ impl Shared {
                 return answer;
             }
             // Somebody else who waited may have asked and been answered already.
-            let spare = match shared.look_again(&query, server) {
+            let asked = shared.store.asked(&query);
+            let spare = match shared.look_again(&query, asked, server) {
                 Ok(reply) => return reply.into(),
                 Err(spare) => spare,
             };
-            let question = shared.store.question(&query);
-            shared.miss(&query, question, spare, next.borrow(), server, joins).wait().await
+            shared.miss(&query, asked, spare, next.borrow(), server, joins).wait().await
         })
     }
 
     /// The reply from what is kept after something was waited for, or else what to fall back on.
-    fn look_again(&self, query: &Query, server: usize) -> Result<Reply, Option<Spare>> {
+    pub(super) fn look_again(
+        &self,
+        query: &Query,
+        asked: Asked<'_>,
+        server: usize,
+    ) -> Result<Reply, Option<Spare>> {
         let now = (self.clock)();
         let view = self.store.view();
-        let question = self.store.question(query);
-        match self.find(&view, question, now) {
+        match self.find(&view, asked.question, now) {
             Found::Usable(item, _) => match u32::try_from(item.remaining(now)) {
                 Ok(remaining) if remaining > 0 => {
                     Ok(item.reply(query, self.ttl_to_send(item, remaining)))
                 }
                 _ => Err(None),
             },
-            Found::Over => match self.spare(&view, question, now) {
-                Some(spare) if spare.is_resting(now) => Ok(self.spare_reply(&spare, query, server)),
+            Found::Over => match self.spare(&view, asked.question, now) {
+                Some(spare) if spare.is_resting(now, asked.shape) => {
+                    Ok(self.spare_reply(&spare, query, server))
+                }
                 spare => Err(spare),
             },
             Found::Nothing => Err(None),
@@ -237,18 +246,18 @@ impl Shared {
     fn settle(
         &self,
         query: &Query,
-        question: Question<'_>,
+        asked: Asked<'_>,
         spare: Option<&Spare>,
         answer: &mut Answer,
         now: Instant,
         server: usize,
     ) -> Settled {
         if let Some(spare) = spare
-            && self.fall_back(spare, query, answer, now, server)
+            && self.fall_back(spare, query, asked.shape, answer, now, server)
         {
             return Settled::Old;
         }
-        self.absorb(query, question, answer, now, server);
+        self.absorb(query, asked, answer, now, server);
         Settled::New
     }
 
@@ -256,6 +265,12 @@ impl Shared {
     fn ttl_to_send(&self, item: &Item, remaining: u32) -> u32 {
         if self.settings.keep_ttl { item.ttl } else { remaining }
     }
+}
+
+/// Whether a query may wait for others that ask the same.
+pub(super) fn may_join(query: &Query, joins: u8) -> bool {
+    // A HINFO question may be the probe of `loop`, which is found out by coming in again while its first copy still waits.
+    joins > 0 && query.depth == 0 && query.qtype != RecordType::HINFO
 }
 
 /// What is kept for a question.
@@ -277,7 +292,7 @@ enum Settled {
 }
 
 /// Another client's answer as this client's own. `None`: there is none, or it was cut for a client that could take less.
-fn fit(landing: Landing, query: &Query) -> Option<Answer> {
+pub(super) fn fit(landing: Landing, query: &Query) -> Option<Answer> {
     let landing = landing?;
     let mut answer = landing.answer.clone();
     if let Answer::Reply(reply) = &mut answer {

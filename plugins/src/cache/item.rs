@@ -9,6 +9,8 @@ use periplus_core::query::Query;
 use periplus_core::record::{Entry, Owner, Section};
 use periplus_core::reply::Reply;
 
+use super::shape::Shape;
+
 /// A reply as it was stored. What changes while it is kept is atomic: readers never wait.
 pub(super) struct Item {
     pub(super) rcode: Rcode,
@@ -104,22 +106,37 @@ impl Item {
     }
 
     /// Starts a refresh unless one is under way, or one has failed less than the recheck time ago.
-    pub(super) fn begin_refresh(&self, now: Instant, recheck: Duration) -> bool {
-        let waits = !recheck.is_zero() && self.is_resting(now);
-        !waits && !self.refresh.running.swap(true, Relaxed)
+    pub(super) fn begin_refresh(&self, now: Instant, shape: Shape) -> bool {
+        !self.is_resting(now, shape) && !self.refresh.running.swap(true, Relaxed)
     }
 
-    /// Whether a refresh failed less than the recheck time ago.
-    pub(super) fn is_resting(&self, now: Instant) -> bool {
-        self.since_stored(now) < self.refresh.retry_after.load(Relaxed)
-    }
-
-    /// Ends a refresh. After a failed one the next has to wait for `recheck`.
-    pub(super) fn end_refresh(&self, now: Instant, recheck: Duration, refreshed: bool) {
-        let wait = if refreshed { Duration::ZERO } else { recheck };
-        let until = if wait.is_zero() { 0 } else { self.since_stored(now + wait) };
-        self.refresh.retry_after.store(until, Relaxed);
+    /// Ends it.
+    pub(super) fn end_refresh(&self) {
         self.refresh.running.store(false, Relaxed);
+    }
+
+    /// Whether the source is left alone by requests of this shape.
+    pub(super) fn is_resting(&self, now: Instant, shape: Shape) -> bool {
+        let rest = self.refresh.rest.load(Relaxed);
+        let whose = rest as u16;
+        self.since_stored(now) < rest >> 16 && (whose == EVERYBODY || whose == shape.tag())
+    }
+
+    /// After a failure the source is left alone for `recheck`, by everybody or by the requests of one shape.
+    pub(super) fn rest(&self, now: Instant, recheck: Duration, by: By) {
+        if recheck.is_zero() || by != By::Everybody && self.is_resting_for_all(now) {
+            return;
+        }
+        let whose = match by {
+            By::Everybody => EVERYBODY,
+            By::Shape(shape) => shape.tag(),
+        };
+        self.refresh.rest.store(self.since_stored(now + recheck) << 16 | u64::from(whose), Relaxed);
+    }
+
+    fn is_resting_for_all(&self, now: Instant) -> bool {
+        let rest = self.refresh.rest.load(Relaxed);
+        rest as u16 == EVERYBODY && self.since_stored(now) < rest >> 16
     }
 
     /// Milliseconds since the item was stored: its own time scale, which fits an atomic.
@@ -186,6 +203,16 @@ impl Popularity {
 #[derive(Default)]
 struct Refresh {
     running: AtomicBool,
-    /// No stale refresh before this time on the item's own scale.
-    retry_after: AtomicU64,
+    /// The source is left alone until this time on the item's own scale, 48 bits; whose requests do that, 16 bits.
+    rest: AtomicU64,
+}
+
+/// In place of a shape's tag.
+const EVERYBODY: u16 = 0;
+
+/// Whose requests leave a source alone that has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Everybody,
+    Shape(Shape),
 }

@@ -10,6 +10,7 @@ use periplus_core::reply::{Answer, Reply};
 use super::classify::{Verdict, judge, passing_ttl};
 use super::item::{Item, wants_ad};
 use super::question::Question;
+use super::shape::Asked;
 use super::shared::Shared;
 use super::side::Side;
 
@@ -26,7 +27,7 @@ impl Shared {
     pub(super) fn absorb(
         &self,
         query: &Query,
-        question: Question<'_>,
+        asked: Asked<'_>,
         answer: &mut Answer,
         now: Instant,
         server: usize,
@@ -38,7 +39,7 @@ impl Shared {
                 if query.qtype != RecordType::HINFO
                     && !self.settings.disabled(Side::Denial, query.name())
                 {
-                    self.failures.keep(question, failure, now);
+                    self.failures.keep(asked, failure, now);
                 }
                 return;
             }
@@ -50,7 +51,7 @@ impl Shared {
         }
         let verdict = judge(&self.settings, query, reply);
         normalise(reply, verdict.ttl);
-        self.keep(question, reply, &verdict, now, server, Origin::Client);
+        self.keep(asked.question, reply, &verdict, now, server, Origin::Client);
     }
 
     /// Keeps a reply.

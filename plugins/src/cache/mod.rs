@@ -30,6 +30,7 @@ mod question;
 mod refresh;
 mod settings;
 mod setup;
+mod shape;
 mod shared;
 mod side;
 mod store;

@@ -96,11 +96,6 @@ impl OwnedQuestion {
     pub(super) fn is(&self, other: Question<'_>) -> bool {
         self.hash == other.hash && self.details == other.details && self.name.as_ref() == other.name
     }
-
-    /// Its hash.
-    pub(super) fn hash(&self) -> u64 {
-        self.hash
-    }
 }
 
 /// A question on one side.

@@ -7,11 +7,16 @@ use periplus_core::codes::{Rcode, flags};
 use periplus_core::plugin::{Next, Outcome, OwnedNext};
 use periplus_core::query::{Query, Transport};
 use periplus_core::reply::{Answer, ExtendedError, Reply, ReplyKind};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::classify::judge;
-use super::item::Item;
+use super::fallback::concerned;
+use super::flight::{Leader, Waiter};
+use super::handler::{JOINS, fit, may_join};
+use super::item::{By, Item};
 use super::keep::{Origin, hide_ad, normalise};
 use super::settings::StaleMode;
+use super::shape::{Asked, Shape, ordinary};
 use super::shared::Shared;
 
 impl Shared {
@@ -54,76 +59,175 @@ impl Shared {
                 self.stale_reply(&item, query, server).into()
             }
             StaleMode::Verify(timeout) => {
-                // Without a recheck time CoreDNS lets every query verify for itself.
-                let ticket = Ticket::begin(self, &item, query, stale.recheck);
-                if ticket.is_none() && !stale.recheck.is_zero() {
-                    return self.stale_reply(&item, query, server).into();
-                }
-                if timeout.is_zero() {
-                    self.verify(item, ticket, query, next, server)
+                let asked = self.store.asked(query);
+                // Without a recheck time CoreDNS lets every query verify for itself; here they wait for one.
+                let leaves_alone = !stale.recheck.is_zero()
+                    && (item.is_resting(query.received, asked.shape)
+                        || self.flights.find(asked).is_some());
+                if leaves_alone {
+                    self.stale_reply(&item, query, server).into()
+                } else if timeout.is_zero() {
+                    self.verify(item, query, asked, next, server, JOINS)
                 } else {
-                    self.verify_within(timeout, item, ticket, query, next, server)
+                    self.verify_within(timeout, item, query, asked, next, server)
                 }
             }
         }
     }
 
-    /// Asks inward first; the stale reply is for when that brings nothing better.
+    /// Asks inward first, or waits with others for what they asked; the stale reply is for when that brings nothing better.
     fn verify(
         self: &Arc<Self>,
         item: Arc<Item>,
-        ticket: Option<Ticket>,
+        query: &Query,
+        asked: Asked<'_>,
+        next: Next<'_>,
+        server: usize,
+        joins: u8,
+    ) -> Outcome {
+        let may_join = may_join(query, joins);
+        if may_join && let Some(waiter) = self.flights.find(asked) {
+            return self.join_verify(waiter, item, query, next, server, joins - 1);
+        }
+        match next.authenticated().run(query) {
+            Outcome::Now(mut answer) => {
+                self.verified(&item, query, asked.shape, &mut answer, None, server);
+                answer.into()
+            }
+            Outcome::Later(mut later) => {
+                let leader = match self.flights.lead(asked) {
+                    Ok(leader) => Some(leader),
+                    Err(Some(waiter)) if may_join => {
+                        return self.join_verify(waiter, item, query, next, server, joins - 1);
+                    }
+                    Err(_) => None,
+                };
+                let (shared, shape) = (Arc::clone(self), asked.shape);
+                later.then(query, move |query, answer| {
+                    shared.verified(&item, query, shape, answer, leader, server);
+                });
+                Outcome::Later(later)
+            }
+        }
+    }
+
+    /// Keeps and shares what was brought by asking inward, or puts the stale reply in its place.
+    fn verified(
+        &self,
+        item: &Item,
+        query: &Query,
+        shape: Shape,
+        answer: &mut Answer,
+        leader: Option<Leader>,
+        server: usize,
+    ) {
+        let accepted = self.accept(query, answer, server, Accept::Refreshed);
+        self.rest_unless(&accepted, item, shape, answer);
+        if let Some(leader) = leader {
+            leader.share(query, answer);
+        }
+        match accepted {
+            Accepted::No => *answer = self.stale_reply(item, query, server).into(),
+            Accepted::Kept(_) | Accepted::Passed => hide_ad(query, answer),
+        }
+    }
+
+    /// Leaves the source alone after a failure.
+    fn rest_unless(&self, accepted: &Accepted, item: &Item, shape: Shape, answer: &Answer) {
+        if let (Accepted::No, Some(stale)) = (accepted, self.settings.stale) {
+            item.rest((self.clock)(), stale.recheck, concerned(shape, answer));
+        }
+    }
+
+    /// Waits for the answer that another query is getting.
+    fn join_verify(
+        self: &Arc<Self>,
+        waiter: Waiter,
+        item: Arc<Item>,
         query: &Query,
         next: Next<'_>,
         server: usize,
+        joins: u8,
     ) -> Outcome {
-        next.authenticated().run(query).and_then(self, query, move |shared, query, mut answer| {
-            match shared.accept(query, &mut answer, server, Accept::Refreshed) {
-                Accepted::No => shared.stale_reply(&item, query, server).into(),
-                Accepted::Kept(_) | Accepted::Passed => {
-                    if let Some(ticket) = ticket {
-                        ticket.refreshed();
-                    }
-                    hide_ad(query, &mut answer);
-                    answer.into()
+        let (shared, query, next) = (Arc::clone(self), query.clone(), next.to_owned());
+        Outcome::later(async move {
+            if let Some(answer) = fit(waiter.landing().await, &query) {
+                return shared.unless_worse(answer, &item, &query, server);
+            }
+            let asked = shared.store.asked(&query);
+            match shared.look_again(&query, asked, server) {
+                Ok(reply) => reply.into(),
+                Err(_) => {
+                    let next = next.borrow();
+                    shared.verify(item, &query, asked, next, server, joins).wait().await
                 }
             }
         })
     }
 
-    /// The same, but the client waits no longer than `timeout`; the exchange goes on without it.
+    /// The same as `verify`, but the client waits no longer than `timeout`; the exchange goes on without it.
     fn verify_within(
         self: &Arc<Self>,
         timeout: Duration,
         item: Arc<Item>,
-        ticket: Option<Ticket>,
         query: &Query,
+        asked: Asked<'_>,
         next: Next<'_>,
         server: usize,
     ) -> Outcome {
-        let (shared, query, next) = (Arc::clone(self), query.clone(), next.to_owned());
+        let Some(waiter) = self.exchange(&item, query, asked, next, server) else {
+            return self.stale_reply(&item, query, server).into();
+        };
+        let (shared, query) = (Arc::clone(self), query.clone());
         Outcome::later(async move {
-            let exchange = tokio::spawn({
-                let (shared, query) = (Arc::clone(&shared), query.clone());
-                async move {
-                    let (accepted, answer) = shared.ask_again(&query, &next, server).await;
-                    if !matches!(accepted, Accepted::No)
-                        && let Some(ticket) = ticket
-                    {
-                        ticket.refreshed();
-                    }
-                    (accepted, answer)
-                }
-            });
-            match tokio::time::timeout(timeout, exchange).await {
-                Ok(Ok((Accepted::Kept(item), _))) => item.reply(&query, item.ttl).into(),
-                Ok(Ok((Accepted::Passed, mut answer))) => {
-                    hide_ad(&query, &mut answer);
-                    answer
-                }
-                _ => shared.stale_reply(&item, &query, server).into(),
+            let Ok(landing) = tokio::time::timeout(timeout, waiter.landing()).await else {
+                return shared.stale_reply(&item, &query, server).into();
+            };
+            match shared.look_again(&query, shared.store.asked(&query), server) {
+                Ok(reply) => reply.into(),
+                Err(_) => match fit(landing, &query) {
+                    Some(answer) => shared.unless_worse(answer, &item, &query, server),
+                    None => shared.stale_reply(&item, &query, server).into(),
+                },
             }
         })
+    }
+
+    /// Joins the exchange under way, or begins one that needs no client. `None`: too many are under way.
+    fn exchange(
+        self: &Arc<Self>,
+        item: &Arc<Item>,
+        query: &Query,
+        asked: Asked<'_>,
+        next: Next<'_>,
+        server: usize,
+    ) -> Option<Waiter> {
+        if let Some(waiter) = self.flights.find(asked) {
+            return Some(waiter);
+        }
+        let permit = Arc::clone(&self.attempts).try_acquire_owned().ok()?;
+        let leader = match self.flights.lead(asked) {
+            Ok(leader) => leader,
+            Err(waiter) => return waiter,
+        };
+        let waiter = leader.waiter();
+        let (shared, item, query) = (Arc::clone(self), Arc::clone(item), query.clone());
+        let (next, shape) = (next.to_owned(), asked.shape);
+        tokio::spawn(async move {
+            let (accepted, answer) = shared.ask_again(&query, &next, server).await;
+            shared.rest_unless(&accepted, &item, shape, &answer);
+            leader.share(&query, &answer);
+            drop(permit);
+        });
+        Some(waiter)
+    }
+
+    /// The answer to another client's attempt, or the stale reply if that is better.
+    fn unless_worse(&self, answer: Answer, item: &Item, query: &Query, server: usize) -> Answer {
+        let is_better = answer.reply().is_some_and(|reply| {
+            judge(&self.settings, query, reply).refreshes(&self.settings, reply)
+        });
+        if is_better { answer } else { self.stale_reply(item, query, server).into() }
     }
 
     /// Asks inward in a client's place, and keeps what may take the place of a stale entry.
@@ -161,7 +265,7 @@ impl Shared {
     ) {
         let mut answer = next.run(&query).wait().await;
         match self.accept(&query, &mut answer, server, accept) {
-            Accepted::No => {}
+            Accepted::No => ticket.failed(&answer),
             Accepted::Passed => ticket.refreshed(),
             Accepted::Kept(fresh) => {
                 let now = fresh.since_stored((self.clock)());
@@ -248,12 +352,15 @@ pub(super) enum Accepted {
     Kept(Arc<Item>),
 }
 
-/// The right to refresh an item. Dropping it ends the refresh as a failed one, whatever became of the task.
+/// The right to refresh an item in the background. Dropping it ends the refresh as a failed one, whatever became of the task.
 struct Ticket {
     shared: Arc<Shared>,
     item: Arc<Item>,
     recheck: Duration,
-    refreshed: bool,
+    shape: Shape,
+    /// Who leaves the source alone afterwards.
+    rests: Option<By>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Ticket {
@@ -263,29 +370,40 @@ impl Ticket {
         query: &Query,
         recheck: Duration,
     ) -> Option<Ticket> {
-        item.begin_refresh(query.received, recheck).then(|| Ticket {
-            shared: Arc::clone(shared),
-            item: Arc::clone(item),
-            recheck,
-            refreshed: false,
-        })
+        let shape = if query.edns.is_some() { Shape::Edns } else { Shape::Plain };
+        if !item.begin_refresh(query.received, shape) {
+            return None;
+        }
+        let Ok(permit) = Arc::clone(&shared.attempts).try_acquire_owned() else {
+            item.end_refresh();
+            return None;
+        };
+        let (shared, item) = (Arc::clone(shared), Arc::clone(item));
+        Some(Ticket { shared, item, recheck, shape, rests: Some(By::Everybody), _permit: permit })
     }
 
     fn refreshed(mut self) {
-        self.refreshed = true;
+        self.rests = None;
+    }
+
+    fn failed(mut self, answer: &Answer) {
+        self.rests = Some(concerned(self.shape, answer));
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.item.end_refresh((self.shared.clock)(), self.recheck, self.refreshed);
+        if let Some(by) = self.rests {
+            self.item.rest((self.shared.clock)(), self.recheck, by);
+        }
+        self.item.end_refresh();
     }
 }
 
-/// The client's question as the cache asks it: over TCP, so that nothing is cut, from nobody, AD set (CoreDNS `plugin/cache`).
+/// The question as the cache asks it for all: over TCP, so that nothing is cut, from nobody, AD set (CoreDNS `plugin/cache`).
 fn background_query(query: &Query) -> Query {
     let nobody = Query::empty();
-    let mut query = query.clone();
+    let mut query = ordinary(query);
     query.flags |= flags::AD;
     query.transport = Transport::Tcp;
     query.peer = nobody.peer;

@@ -14,8 +14,8 @@ use super::settings::Settings;
 use super::side::Side;
 use super::store::Store;
 
-/// Attempts in the background at once, of clients that were given an old answer because the source took too long. Beyond that the next
-/// client has to try.
+/// Attempts in the background at once: refreshes, and exchanges that go on without their client. Beyond that old answers are given
+/// and the next client has to try.
 pub(super) const MOST_ATTEMPTS: usize = 1024;
 
 /// All of it.
@@ -25,7 +25,7 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
     pub(super) failures: Failures,
-    /// The right to ask in the background after a client has waited long enough.
+    /// The right to ask in the background.
     pub(super) attempts: Arc<Semaphore>,
     pub(super) flights: Arc<Flights>,
 }

@@ -34,6 +34,7 @@ use periplus_core::query::Query;
 
 use super::item::Item;
 use super::question::{Key, Lookup, Precomputed, Question};
+use super::shape::{Asked, Shape};
 use super::side::Side;
 
 /// What one side may hold.
@@ -74,6 +75,16 @@ impl Store {
     /// What a query is looked up by. Borrows the name: looking up allocates nothing.
     pub(super) fn question<'a>(&self, query: &'a Query) -> Question<'a> {
         Question::of(query, &self.seed)
+    }
+
+    /// The shape in which a query asks it.
+    pub(super) fn shape(&self, query: &Query) -> Shape {
+        Shape::of(query, &self.seed)
+    }
+
+    /// Both.
+    pub(super) fn asked<'a>(&self, query: &'a Query) -> Asked<'a> {
+        Asked { question: self.question(query), shape: self.shape(query) }
     }
 
     /// A view to look into; it holds back the freeing of replaced entries, so it must be short-lived.

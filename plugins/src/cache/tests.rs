@@ -19,7 +19,7 @@ use periplus_core::codes::RecordType;
 use periplus_core::corefile::parse;
 use periplus_core::edns::Edns;
 use periplus_core::plugin::{Outcome, Plugin};
-use periplus_core::query::Query;
+use periplus_core::query::{Query, Transport};
 use periplus_core::reply::Answer;
 use periplus_core::server::Server;
 use periplus_core::setup::{Instance, Setup};
@@ -177,6 +177,34 @@ fn with_edns(mut query: Query, dnssec_ok: bool) -> Query {
     let flags = if dnssec_ok { periplus_core::codes::flags::DO } else { 0 };
     query.edns = Some(Edns { udp_size: 1232, flags, ..Edns::default() });
     query
+}
+
+fn with_option(query: Query, code: u16, data: &[u8]) -> Query {
+    let mut query = with_edns(query, false);
+    query.edns.as_mut().expect("just set").push_option(code, data);
+    query
+}
+
+/// The same question as few ask it, each of another shape.
+fn odd(query: &Query) -> Vec<Query> {
+    use periplus_core::codes::{edns_option, flags};
+    let flagged = |flags| changed(query.clone(), |query| query.flags = flags);
+    let edns = |change: fn(&mut Edns)| {
+        changed(with_edns(query.clone(), false), |query| {
+            change(query.edns.as_mut().expect("just set"));
+        })
+    };
+    vec![
+        flagged(0),
+        flagged(flags::RD | flags::AA),
+        flagged(flags::RD | 1),
+        changed(query.clone(), |query| query.transport = Transport::Tcp),
+        edns(|edns| edns.version = 1),
+        edns(|edns| edns.flags = 1),
+        with_option(query.clone(), edns_option::COOKIE, b"12345678"),
+        with_option(query.clone(), edns_option::COOKIE, b"123"),
+        with_option(query.clone(), 65001, b"123"),
+    ]
 }
 
 const POSITIVE: &[&str] = &["NOERROR qr rd ra", "answer: example.org. 300 IN A 192.0.2.1"];

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use periplus_core::codes::{Rcode, RecordType, edns_option};
+use periplus_core::codes::{Rcode, RecordType, edns_option, flags};
 use periplus_core::plugin::Outcome;
 use periplus_core::query::Query;
 use periplus_core::reply::{Answer, Failure, FailureKind};
 use tokio::sync::Semaphore;
 
-use super::{NODATA, NXDOMAIN, OTHER, POSITIVE, SERVFAIL, World, settings, with_edns};
+use super::{
+    NODATA, NXDOMAIN, OTHER, POSITIVE, SERVFAIL, World, changed, odd, settings, with_edns,
+};
 use crate::testing::{RUNTIME, delayed, eventually, lines, replies::reply};
 
 const STALE: &[&str] = &["NOERROR qr aa rd ra", "answer: example.org. 30 IN A 192.0.2.1"];
@@ -223,7 +225,7 @@ fn together(world: &World, queries: &[Query], gate: Option<&Semaphore>) -> Vec<A
         queries.iter().map(|query| world.server.dispatch(query)).collect()
     };
     if let Some(gate) = gate {
-        gate.add_permits(1);
+        gate.add_permits(queries.len());
     }
     let all = join_all(outcomes.into_iter().map(Outcome::wait));
     RUNTIME
@@ -253,7 +255,7 @@ fn a_client_waits_no_longer_than_the_response_timer_and_the_answer_is_kept_for_t
 #[test]
 fn all_who_wait_are_given_the_old_answer_as_they_understand_it() {
     // A source that is slow, and one that fails.
-    for (response_timer, asked) in [(Duration::from_millis(20), 3), (Duration::from_secs(60), 2)] {
+    for (response_timer, asked) in [(Duration::from_millis(20), 5), (Duration::from_secs(60), 3)] {
         let (world, gate) = gated(response_timer, |_| unresolved().into());
         let queries: Vec<Query> = (0..100)
             .map(|index| {
@@ -261,12 +263,76 @@ fn all_who_wait_are_given_the_old_answer_as_they_understand_it() {
                 if index % 2 == 1 { with_edns(query, false) } else { query }
             })
             .collect();
-        let answers = together(&world, &queries, (asked == 2).then_some(&gate));
+        let answers = together(&world, &queries, (asked == 3).then_some(&gate));
         for (query, answer) in queries.iter().zip(&answers) {
             assert_eq!(lines(query, answer)[..2], *STALE);
             assert_eq!(errors(answer), if query.edns.is_some() { &[3][..] } else { &[] });
         }
         world.after_asked(asked);
-        assert_eq!(world.asked(), asked, "the first client's, and one in the background if slow");
+        assert_eq!(
+            world.asked(),
+            asked,
+            "with and without EDNS one client's, and one in the background if slow"
+        );
     }
+}
+
+#[test]
+fn one_clients_odd_request_says_nothing_about_the_source() {
+    let plain = |query: &Query| query.flags & !flags::AD == flags::RD && query.edns.is_none();
+    type Script = fn(&Query) -> Outcome;
+    let failures: [Script; 3] = [
+        |_| unresolved().into(),
+        |query| reply(query, &["REFUSED qr"]).into(),
+        |query| delayed(reply(query, SERVFAIL).into(), Duration::from_millis(1)),
+    ];
+    for failure in failures {
+        let query = overdue("cache", 10).query("example.org.", RecordType::A);
+        for index in 0..odd(&query).len() {
+            let world = overdue("cache", 10);
+            let query = world.query("example.org.", RecordType::A);
+            let odd = odd(&query).swap_remove(index);
+            world.script({
+                let odd = odd.clone();
+                move |query| {
+                    let is_odd = !plain(query) || query.transport == odd.transport && plain(&odd);
+                    if is_odd { failure(query) } else { reply(query, OTHER).into() }
+                }
+            });
+            for _ in 0..3 {
+                assert_eq!(world.ask_query(&odd)[1], STALE[1], "{odd:?}");
+            }
+            assert_eq!(world.asked(), 2, "who asks like this leaves the source alone: {odd:?}");
+            assert_eq!(world.ask("example.org."), OTHER, "{odd:?}");
+        }
+    }
+}
+
+#[test]
+fn a_source_that_understands_no_edns_has_not_failed() {
+    let world = overdue("cache", 10);
+    world.script(|query| {
+        let formerr: &[&str] = &["FORMERR qr"];
+        reply(query, if query.edns.is_some() { formerr } else { OTHER }).into()
+    });
+    let query = world.query("example.org.", RecordType::A);
+    assert_eq!(world.ask_query(&with_edns(query.clone(), false))[1], STALE[1]);
+    assert_eq!(world.ask_query(&query), OTHER);
+}
+
+#[test]
+fn a_source_that_drops_an_odd_request_is_not_slow() {
+    let (world, _gate) = gated(Duration::from_millis(20), |query| reply(query, OTHER).into());
+    let query = world.query("example.org.", RecordType::A);
+    let odd = changed(query.clone(), |query| query.flags = 0);
+    let ask = |query: &Query| lines(query, &together(&world, std::slice::from_ref(query), None)[0]);
+    for _ in 0..2 {
+        assert_eq!(ask(&odd)[1], STALE[1]);
+    }
+    world.after_asked(3);
+    assert_eq!(world.asked(), 3, "once for the client, once in the background");
+    assert!(world.last_asked().has(flags::RD), "as others would ask");
+    assert_eq!(ask(&query), STALE);
+    world.after_asked(5);
+    assert_eq!(world.asked(), 5, "this client asks nonetheless");
 }

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use periplus_core::codes::flags;
+use periplus_core::codes::{RecordType, edns_option, flags};
 use periplus_core::query::Transport;
 
-use super::{OTHER, POSITIVE, World};
+use super::{OTHER, POSITIVE, World, changed, with_option};
 
 const FRESH: &[&str] = &["NOERROR qr aa rd ra", "answer: example.org. 300 IN A 192.0.2.2"];
 
@@ -62,12 +62,15 @@ fn the_refresh_asks_over_tcp_for_nobody_with_ad_set() {
     let world = World::replying("cache {\nprefetch 1 1m 90%\n}", POSITIVE);
     world.ask("example.org.");
     world.pass(31);
-    world.ask("example.org.");
+    let query = world.query("example.org.", RecordType::A);
+    let query = with_option(query, edns_option::COOKIE, b"12345678");
+    world.answer(&changed(query, |query| query.flags = 0));
     world.after_asked(2);
     let query = world.last_asked();
+    assert!(query.edns.as_ref().is_some_and(|edns| edns.options.is_empty()));
     assert_eq!(query.transport, Transport::Tcp);
     assert_eq!(query.peer.ip(), IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    assert!(query.has(flags::AD | flags::RD));
+    assert!(query.has(flags::AD) && query.has(flags::RD));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use periplus_core::plugin::Outcome;
 use periplus_core::query::Query;
 use periplus_core::reply::{Answer, ExtendedError, Failure, FailureKind};
 
-use super::{POSITIVE, SERVFAIL, World, changed, with_edns};
+use super::{POSITIVE, SERVFAIL, World, changed, odd, with_edns};
 use crate::testing::{name, replies::reply};
 
 fn unresolved() -> Failure {
@@ -52,6 +52,8 @@ fn other_questions_are_asked() {
         with_edns(query.clone(), true),
         changed(query.clone(), |query| query.set_name(name("www.example.org.").as_ref())),
     ];
+    let others = others.into_iter().chain(odd(&query)).chain([with_edns(query, false)]);
+    let others: Vec<Query> = others.collect();
     for query in &others {
         world.answer(query);
     }

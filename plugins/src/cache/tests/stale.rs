@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use periplus_core::codes::{Rcode, RecordType, edns_option};
+use futures::future::join_all;
+use periplus_core::codes::{Rcode, RecordType, edns_option, flags};
 use periplus_core::plugin::Outcome;
 use periplus_core::reply::Failure;
 use tokio::sync::Semaphore;
 
-use super::{NODATA, NXDOMAIN, OTHER, POSITIVE, SERVFAIL, World, with_edns};
-use crate::testing::replies::reply;
+use super::super::shared::MOST_ATTEMPTS;
+use super::{NODATA, NXDOMAIN, OTHER, POSITIVE, SERVFAIL, World, changed, with_edns};
+use crate::testing::{RUNTIME, lines, replies::reply};
 
 const STALE: &[&str] = &["NOERROR qr aa rd ra", "answer: example.org. 0 IN A 192.0.2.1"];
 const FRESH_HIT: &[&str] = &["NOERROR qr aa rd ra", "answer: example.org. 300 IN A 192.0.2.2"];
@@ -237,4 +239,79 @@ fn silence_is_not_a_refresh() {
     assert_eq!(world.ask("example.org."), STALE);
     world.script(|_| Failure::silent(Rcode::REFUSED, "scripted").into());
     assert_eq!(world.ask("example.org."), STALE);
+}
+
+#[test]
+fn who_verifies_the_same_asks_once() {
+    const REFUSED: &[&str] = &["REFUSED qr"];
+    for (options, script, address) in [
+        ("serve_stale 1h verify", OTHER, "192.0.2.2"),
+        ("serve_stale 1h verify 10s", OTHER, "192.0.2.2"),
+        ("serve_stale 1h verify", REFUSED, "192.0.2.1"),
+        ("serve_stale 1h verify 10s", REFUSED, "192.0.2.1"),
+    ] {
+        let world = overdue(&format!("cache {{\n{options}\n}}"), 10);
+        let gate = Arc::new(Semaphore::new(0));
+        world.script({
+            let gate = Arc::clone(&gate);
+            move |query| {
+                let (gate, query) = (Arc::clone(&gate), query.clone());
+                Outcome::later(async move {
+                    let _ = gate.acquire().await;
+                    reply(&query, script).into()
+                })
+            }
+        });
+        let query = world.query("example.org.", RecordType::A);
+        let outcomes: Vec<Outcome> = {
+            let _context = RUNTIME.enter();
+            (0..100).map(|_| world.server.dispatch(&query)).collect()
+        };
+        world.after_asked(2);
+        gate.add_permits(1);
+        let all = join_all(outcomes.into_iter().map(Outcome::wait));
+        for answer in RUNTIME.block_on(all) {
+            let answer = lines(&query, &answer);
+            assert!(answer[1].ends_with(address), "{options}: {answer:?}");
+        }
+        assert_eq!(world.asked(), 2, "{options}: {script:?}");
+    }
+}
+
+#[test]
+fn exchanges_that_go_on_without_a_client_are_bounded() {
+    for options in ["serve_stale", "serve_stale 1h verify 10s", "serve_stale 1h verify 10s 0 30s"] {
+        let world = overdue(&format!("cache {{\n{options}\n}}"), 10);
+        world.reply_with(OTHER);
+        let attempts = Arc::clone(&world.shared.attempts);
+        let all = attempts.try_acquire_many(MOST_ATTEMPTS as u32).expect("nobody has one");
+        for _ in 0..3 {
+            assert_eq!(world.ask("example.org."), STALE, "{options}");
+        }
+        assert_eq!(world.asked(), 1, "{options}");
+        drop(all);
+        world.ask("example.org.");
+        world.after_asked(2);
+        assert_eq!(world.ask("example.org."), FRESH_HIT, "{options}");
+    }
+}
+
+#[test]
+fn one_clients_odd_request_does_not_keep_others_from_what_is_new() {
+    for options in [
+        "serve_stale 1h immediate 0 30s",
+        "serve_stale 1h verify 0 0 30s",
+        "serve_stale 1h verify 10s 0 30s",
+    ] {
+        let world = overdue(&format!("cache {{\n{options}\n}}"), 10);
+        world.script(|query| {
+            let refused: &[&str] = &["REFUSED qr"];
+            reply(query, if query.has(flags::RD) { OTHER } else { refused }).into()
+        });
+        let query = world.query("example.org.", RecordType::A);
+        let odd = changed(query, |query| query.flags = 0);
+        assert_eq!(world.ask_query(&odd)[1], STALE[1], "{options}");
+        world.after_asked(2);
+        assert!(world.ask("example.org.")[1].ends_with("192.0.2.2"), "{options}");
+    }
 }

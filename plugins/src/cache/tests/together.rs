@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use periplus_core::codes::{RecordType, flags};
+use periplus_core::codes::{Rcode, RecordType, edns_option, flags};
 use periplus_core::plugin::{Later, Outcome};
-use periplus_core::query::{Query, Transport};
+use periplus_core::query::Query;
 use periplus_core::reply::{Answer, Failure};
 use tokio::sync::Semaphore;
 
-use super::{POSITIVE, World, changed, with_edns};
+use super::{POSITIVE, World, changed, odd, with_edns, with_option};
 use crate::testing::{RUNTIME, lines, replies::reply};
 
 /// A world whose source answers once for each permit.
@@ -44,27 +44,34 @@ fn finish(futures: Vec<Later>) -> Vec<Answer> {
 }
 
 #[test]
-fn ten_thousand_same_questions_are_one_upstream() {
+fn ten_thousand_same_questions_are_two_upstream() {
     let (world, gate) = gated(|query| reply(query, POSITIVE).into());
     let queries: Vec<Query> = (0..10_000)
         .map(|index| {
-            let spelled = if index % 2 == 0 { "example.org." } else { "EXAMPLE.ORG." };
+            let spelled = if index % 4 < 2 { "example.org." } else { "EXAMPLE.ORG." };
             let mut query = world.query(spelled, RecordType::A);
             query.id = index;
-            query.flags = if index % 3 == 0 { flags::RD } else { 0 };
-            if index % 5 == 0 { with_edns(query, false) } else { query }
+            if index % 3 == 0 {
+                query.flags |= flags::AD;
+            }
+            if index % 5 > 0 {
+                return query;
+            }
+            let mut query = with_edns(query, false);
+            query.edns.as_mut().expect("just set").udp_size += index;
+            query
         })
         .collect();
     let futures: Vec<Later> = queries.iter().map(|query| begin(&world, query)).collect();
-    assert_eq!(world.asked(), 1);
-    gate.add_permits(1);
+    assert_eq!(world.asked(), 2, "once with EDNS, once without");
+    gate.add_permits(2);
     for (query, answer) in queries.iter().zip(finish(futures)) {
-        let rd = if query.has(flags::RD) { " rd" } else { "" };
         let name = query.spelled();
-        let expected = [format!("NOERROR qr{rd} ra"), format!("answer: {name} 300 IN A 192.0.2.1")];
+        let expected =
+            ["NOERROR qr rd ra".to_owned(), format!("answer: {name} 300 IN A 192.0.2.1")];
         assert_eq!(lines(query, &answer), expected);
     }
-    assert_eq!(world.asked(), 1);
+    assert_eq!(world.asked(), 2);
     assert_eq!(world.metric("coredns_cache_misses_total", None), 10_000.0);
     assert_eq!(world.metric("coredns_cache_entries", Some("success")), 1.0);
 }
@@ -108,13 +115,15 @@ fn whoever_waited_for_a_client_that_went_away_asks_for_itself() {
 fn a_reply_cut_for_one_client_is_not_given_to_one_who_can_take_more() {
     let (world, gate) = gated(|query| {
         let mut reply = reply(query, POSITIVE);
-        reply.set(flags::TC, query.transport == Transport::Udp);
+        reply.set(flags::TC, query.response_limit() < 4096);
         reply.into()
     });
-    let over_udp = world.query("example.org.", RecordType::A);
-    let over_tcp = changed(over_udp.clone(), |query| query.transport = Transport::Tcp);
-    let futures =
-        vec![begin(&world, &over_udp), begin(&world, &over_udp), begin(&world, &over_tcp)];
+    let small = with_edns(world.query("example.org.", RecordType::A), false);
+    let large = changed(small.clone(), |query| {
+        query.edns.as_mut().expect("it has EDNS").udp_size = 4096;
+    });
+    let futures = vec![begin(&world, &small), begin(&world, &small), begin(&world, &large)];
+    assert_eq!(world.asked(), 1);
     gate.add_permits(2);
     let cut: Vec<bool> = finish(futures)
         .iter()
@@ -149,4 +158,43 @@ fn a_probe_that_comes_back_does_not_wait_for_itself() {
     assert_eq!(world.asked(), 3);
     gate.add_permits(3);
     finish(futures);
+}
+
+#[test]
+fn one_clients_odd_request_fails_for_itself_alone() {
+    let (world, gate) = gated(|query| {
+        let ordinary = query.flags & !flags::AD == flags::RD && query.edns.is_none();
+        reply(query, if ordinary { POSITIVE } else { &["REFUSED qr"] }).into()
+    });
+    let query = world.query("example.org.", RecordType::A);
+    let odd = odd(&query);
+    let queries = || odd.iter().chain([&query]);
+    // Of each kind two.
+    let futures: Vec<Later> =
+        queries().chain(queries()).map(|query| begin(&world, query)).collect();
+    let kinds = queries().count();
+    assert_eq!(world.asked(), kinds);
+    gate.add_permits(10 * kinds);
+    let answers = finish(futures);
+    assert_eq!(lines(&query, &answers[kinds - 1]), POSITIVE);
+    assert_eq!(lines(&query, &answers[2 * kinds - 1]), POSITIVE);
+}
+
+#[test]
+fn options_of_one_length_are_one_question_but_an_error_to_one_is_not_for_the_others() {
+    let (world, gate) = gated(|query| {
+        let edns = query.edns.as_ref().expect("all have one");
+        let is_bad = edns.options().any(|(_, data)| data == b"bad bad ");
+        reply(query, if is_bad { &["FORMERR qr"] } else { POSITIVE }).into()
+    });
+    let query = world.query("example.org.", RecordType::A);
+    let ask = |cookie| with_option(query.clone(), edns_option::COOKIE, cookie);
+    let queries = [ask(b"bad bad "), ask(b"12345678"), ask(b"abcdefgh")];
+    let futures = queries.iter().map(|query| begin(&world, query)).collect();
+    assert_eq!(world.asked(), 1);
+    gate.add_permits(2);
+    let answers = finish(futures);
+    let rcodes = answers.iter().map(|answer| answer.reply().expect("a reply").rcode);
+    assert!(rcodes.eq([Rcode::FORMERR, Rcode::NOERROR, Rcode::NOERROR]));
+    assert_eq!(world.asked(), 2);
 }

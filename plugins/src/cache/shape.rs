@@ -1,0 +1,146 @@
+//! What decides beside the question whether an upstream answers.
+//!
+//! A request goes upstream with its client's header, transport and EDNS. One that asks without recursion is refused, one with an option
+//! may be answered FORMERR or not at all. What becomes of it says nothing about the requests of others: only those of one shape
+//! wait for each other and share failures. Answers are kept for all.
+
+use std::hash::{BuildHasher, Hasher};
+
+use periplus_core::codes::flags;
+use periplus_core::edns::Edns;
+use periplus_core::query::{Query, Transport};
+
+use super::question::{OwnedQuestion, Question};
+
+/// The bits of the header that the question has already (CD), that are the same for all (QR and the operation code), or that the cache
+/// sets itself (AD).
+const ELSEWHERE: u16 = flags::QR | flags::OPCODE | flags::AD | flags::CD;
+
+/// The shape of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Over UDP, RD set, no EDNS.
+    Plain,
+    /// The same with EDNS, without options.
+    Edns,
+    /// Any other.
+    Odd {
+        /// A keyed hash of all that makes it. Of options that is code and length: cookies are different for each client.
+        hash: u64,
+        /// Whether it has options.
+        options: bool,
+    },
+}
+
+impl Shape {
+    pub(super) fn of(query: &Query, seed: &foldhash::quality::RandomState) -> Shape {
+        let header = query.flags & !ELSEWHERE;
+        let ordinary = header == flags::RD && query.transport == Transport::Udp;
+        match &query.edns {
+            None if ordinary => Shape::Plain,
+            Some(edns) if ordinary && is_bare(edns) => Shape::Edns,
+            edns => {
+                let mut hasher = seed.build_hasher();
+                hasher.write_u16(header);
+                hasher.write_u8(query.transport as u8);
+                if let Some(edns) = edns {
+                    hasher.write_u16(edns.flags & !flags::DO);
+                    hasher.write_u16(u16::from_be_bytes([edns.version, edns.extended_rcode]));
+                    for (code, data) in edns.options() {
+                        hasher.write_u16(code);
+                        hasher.write_usize(data.len());
+                    }
+                }
+                let options = edns.as_ref().is_some_and(|edns| !edns.options.is_empty());
+                Shape::Odd { hash: hasher.finish(), options }
+            }
+        }
+    }
+
+    /// Whether most requests look like this: when they fail, so does the source.
+    pub(super) fn is_ordinary(self) -> bool {
+        !matches!(self, Shape::Odd { .. })
+    }
+
+    /// Whether it has options, whose content may be to blame.
+    pub(super) fn has_options(self) -> bool {
+        matches!(self, Shape::Odd { options: true, .. })
+    }
+
+    /// The shape in few bits, never zero. No odd one can be taken for an ordinary one.
+    pub(super) fn tag(self) -> u16 {
+        match self {
+            Shape::Plain => 1,
+            Shape::Edns => 2,
+            Shape::Odd { hash, .. } => (hash >> 48) as u16 | 4,
+        }
+    }
+
+    fn hash(self) -> u64 {
+        match self {
+            Shape::Plain => 0,
+            Shape::Edns => 0x9e37_79b9_7f4a_7c15,
+            Shape::Odd { hash, .. } => hash,
+        }
+    }
+}
+
+/// Nothing but a size and DO.
+fn is_bare(edns: &Edns) -> bool {
+    edns.options.is_empty()
+        && edns.flags & !flags::DO == 0
+        && (edns.version, edns.extended_rcode) == (0, 0)
+}
+
+/// The same question as most clients ask it. What is asked in nobody's name does not fail for one client's fault.
+pub(super) fn ordinary(query: &Query) -> Query {
+    let mut query = query.clone();
+    query.flags = flags::RD | query.flags & ELSEWHERE;
+    if let Some(edns) = &mut query.edns {
+        let (udp_size, flags) = (edns.udp_size, edns.flags & flags::DO);
+        *edns = Edns { udp_size, flags, ..Edns::default() };
+    }
+    query
+}
+
+/// A question and the shape in which it is asked.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) question: Question<'a>,
+    pub(super) shape: Shape,
+}
+
+impl Asked<'_> {
+    /// A copy that owns its name.
+    pub(super) fn to_owned(self) -> OwnedAsked {
+        OwnedAsked { question: self.question.to_owned(), shape: self.shape }
+    }
+
+    /// Its hash.
+    pub(super) fn hash(self) -> u64 {
+        self.question.hash() ^ self.shape.hash()
+    }
+}
+
+/// The same that owns its name.
+pub(super) struct OwnedAsked {
+    question: OwnedQuestion,
+    shape: Shape,
+}
+
+impl OwnedAsked {
+    /// Borrows it; a copy of that shares the name.
+    pub(super) fn borrow(&self) -> Asked<'_> {
+        Asked { question: self.question.borrow(), shape: self.shape }
+    }
+
+    /// Whether both are the same question in the same shape.
+    pub(super) fn is(&self, other: Asked<'_>) -> bool {
+        self.shape == other.shape && self.question.is(other.question)
+    }
+
+    /// Its hash.
+    pub(super) fn hash(&self) -> u64 {
+        self.borrow().hash()
+    }
+}
