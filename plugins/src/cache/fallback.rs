@@ -22,7 +22,7 @@ use periplus_core::reply::{Answer, FailureKind, Reply};
 use super::item::{By, Item};
 use super::question::Question;
 use super::settings::Fallback;
-use super::shape::{Shape, ordinary};
+use super::shape::{Shape, as_usual, faults_request};
 use super::shared::Shared;
 use super::side::Side;
 use super::store::{View, Worth};
@@ -123,7 +123,7 @@ impl Shared {
     fn try_on(self: &Arc<Self>, query: &Query, next: OwnedNext, server: usize) {
         let Ok(permit) = Arc::clone(&self.attempts).try_acquire_owned() else { return };
         self.metrics.at(server).prefetches.add(1);
-        let (shared, query) = (Arc::clone(self), ordinary(query));
+        let (shared, query) = (Arc::clone(self), as_usual(query));
         tokio::spawn(async move {
             shared.ask_again(&query, &next, server).await;
             drop(permit);
@@ -144,11 +144,10 @@ impl Spare {
 
 /// Whom a failure concerns: everybody, unless it may be due to how this client asked.
 pub(super) fn concerned(shape: Shape, answer: &Answer) -> By {
-    let faults_request = answer.reply().is_some_and(|reply| {
-        use Rcode as R;
-        matches!(reply.rcode, R::FORMERR | R::NOTIMP | R::BADVERS | R::BADCOOKIE)
-    });
-    if shape.is_ordinary() && !faults_request { By::Everybody } else { By::Shape(shape) }
+    match shape {
+        Shape::Usual if !faults_request(answer) => By::Everybody,
+        shape => By::Shape(shape),
+    }
 }
 
 /// Whether the source failed: it gave no answer, or one that says nothing about the name. Only NOERROR and NXDOMAIN do (RFC 8767

@@ -18,12 +18,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use periplus_core::codes::Rcode;
 use periplus_core::query::Query;
-use periplus_core::reply::{Answer, Reply};
+use periplus_core::reply::Answer;
 
 use super::question::Precomputed;
-use super::shape::{Asked, OwnedAsked};
+use super::shape::{Asked, OwnedAsked, faults_request};
 
 /// More flights than this at once, in each of the parts, are not kept track of: each further miss asks for itself.
 const MOST_FLIGHTS: usize = 1024;
@@ -134,10 +133,10 @@ impl Leader {
         Waiter::new(&self.flight)
     }
 
-    /// Shares the answer, if anybody waits for it. An error that may be due to the content of the leader's options is not for the
-    /// others, whose options have the same length at most.
+    /// Shares the answer, if anybody waits for it. One that faults the leader's EDNS is not for the others, who have none, or other options of
+    /// the same length.
     pub(super) fn share(mut self, query: &Query, answer: &Answer) {
-        if self.asked().shape.has_options() && answer.reply().is_some_and(is_error) {
+        if query.edns.is_some() && faults_request(answer) {
             return;
         }
         self.landed = true;
@@ -148,10 +147,6 @@ impl Leader {
             self.flight.end(Some(Arc::new(shared)));
         }
     }
-}
-
-fn is_error(reply: &Reply) -> bool {
-    !matches!(reply.rcode, Rcode::NOERROR | Rcode::NXDOMAIN)
 }
 
 impl Drop for Leader {

@@ -16,7 +16,7 @@ use super::handler::{JOINS, fit, may_join};
 use super::item::{By, Item};
 use super::keep::{Origin, hide_ad, normalise};
 use super::settings::StaleMode;
-use super::shape::{Asked, Shape, ordinary};
+use super::shape::{Asked, Shape, as_usual};
 use super::shared::Shared;
 
 impl Shared {
@@ -370,7 +370,7 @@ impl Ticket {
         query: &Query,
         recheck: Duration,
     ) -> Option<Ticket> {
-        let shape = if query.edns.is_some() { Shape::Edns } else { Shape::Plain };
+        let shape = Shape::Usual;
         if !item.begin_refresh(query.received, shape) {
             return None;
         }
@@ -403,7 +403,7 @@ impl Drop for Ticket {
 /// The question as the cache asks it for all: over TCP, so that nothing is cut, from nobody, AD set (CoreDNS `plugin/cache`).
 fn background_query(query: &Query) -> Query {
     let nobody = Query::empty();
-    let mut query = ordinary(query);
+    let mut query = as_usual(query);
     query.flags |= flags::AD;
     query.transport = Transport::Tcp;
     query.peer = nobody.peer;

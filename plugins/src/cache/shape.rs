@@ -6,9 +6,10 @@
 
 use std::hash::{BuildHasher, Hasher};
 
-use periplus_core::codes::flags;
+use periplus_core::codes::{Rcode, flags};
 use periplus_core::edns::Edns;
 use periplus_core::query::{Query, Transport};
+use periplus_core::reply::Answer;
 
 use super::question::{OwnedQuestion, Question};
 
@@ -19,70 +20,55 @@ const ELSEWHERE: u16 = flags::QR | flags::OPCODE | flags::AD | flags::CD;
 /// The shape of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// Over UDP, RD set, no EDNS.
-    Plain,
-    /// The same with EDNS, without options.
-    Edns,
-    /// Any other.
-    Odd {
-        /// A keyed hash of all that makes it. Of options that is code and length: cookies are different for each client.
-        hash: u64,
-        /// Whether it has options.
-        options: bool,
-    },
+    /// Over UDP, RD set, without EDNS or with no options.
+    Usual,
+    /// Any other: a keyed hash of all that makes it. Of options that is code and length: cookies are different for each client.
+    Odd(u64),
 }
 
 impl Shape {
     pub(super) fn of(query: &Query, seed: &foldhash::quality::RandomState) -> Shape {
         let header = query.flags & !ELSEWHERE;
-        let ordinary = header == flags::RD && query.transport == Transport::Udp;
-        match &query.edns {
-            None if ordinary => Shape::Plain,
-            Some(edns) if ordinary && is_bare(edns) => Shape::Edns,
-            edns => {
-                let mut hasher = seed.build_hasher();
-                hasher.write_u16(header);
-                hasher.write_u8(query.transport as u8);
-                if let Some(edns) = edns {
-                    hasher.write_u16(edns.flags & !flags::DO);
-                    hasher.write_u16(u16::from_be_bytes([edns.version, edns.extended_rcode]));
-                    for (code, data) in edns.options() {
-                        hasher.write_u16(code);
-                        hasher.write_usize(data.len());
-                    }
-                }
-                let options = edns.as_ref().is_some_and(|edns| !edns.options.is_empty());
-                Shape::Odd { hash: hasher.finish(), options }
+        let is_usual = header == flags::RD && query.transport == Transport::Udp;
+        if is_usual && query.edns.as_ref().is_none_or(is_bare) {
+            return Shape::Usual;
+        }
+        let mut hasher = seed.build_hasher();
+        hasher.write_u16(header);
+        hasher.write_u8(query.transport as u8);
+        if let Some(edns) = &query.edns {
+            hasher.write_u16(edns.flags & !flags::DO);
+            hasher.write_u16(u16::from_be_bytes([edns.version, edns.extended_rcode]));
+            for (code, data) in edns.options() {
+                hasher.write_u16(code);
+                hasher.write_usize(data.len());
             }
         }
+        Shape::Odd(hasher.finish())
     }
 
-    /// Whether most requests look like this: when they fail, so does the source.
-    pub(super) fn is_ordinary(self) -> bool {
-        !matches!(self, Shape::Odd { .. })
-    }
-
-    /// Whether it has options, whose content may be to blame.
-    pub(super) fn has_options(self) -> bool {
-        matches!(self, Shape::Odd { options: true, .. })
-    }
-
-    /// The shape in few bits, never zero. No odd one can be taken for an ordinary one.
+    /// The shape in few bits, never zero. No odd one can be taken for the usual one.
     pub(super) fn tag(self) -> u16 {
         match self {
-            Shape::Plain => 1,
-            Shape::Edns => 2,
-            Shape::Odd { hash, .. } => (hash >> 48) as u16 | 4,
+            Shape::Usual => 1,
+            Shape::Odd(hash) => (hash >> 48) as u16 | 2,
         }
     }
 
     fn hash(self) -> u64 {
         match self {
-            Shape::Plain => 0,
-            Shape::Edns => 0x9e37_79b9_7f4a_7c15,
-            Shape::Odd { hash, .. } => hash,
+            Shape::Usual => 0,
+            Shape::Odd(hash) => hash,
         }
     }
+}
+
+/// Whether a reply says that the request was at fault, for its EDNS if it had some: others may have none, or other options.
+pub(super) fn faults_request(answer: &Answer) -> bool {
+    answer.reply().is_some_and(|reply| {
+        use Rcode as R;
+        matches!(reply.rcode, R::FORMERR | R::NOTIMP | R::BADVERS | R::BADCOOKIE)
+    })
 }
 
 /// Nothing but a size and DO.
@@ -92,8 +78,8 @@ fn is_bare(edns: &Edns) -> bool {
         && (edns.version, edns.extended_rcode) == (0, 0)
 }
 
-/// The same question as most clients ask it. What is asked in nobody's name does not fail for one client's fault.
-pub(super) fn ordinary(query: &Query) -> Query {
+/// The same question as usual clients ask it. What is asked in nobody's name does not fail for one client's fault.
+pub(super) fn as_usual(query: &Query) -> Query {
     let mut query = query.clone();
     query.flags = flags::RD | query.flags & ELSEWHERE;
     if let Some(edns) = &mut query.edns {
