@@ -1,11 +1,15 @@
 //! The admin pages over HTTP, and listeners that cannot be opened.
 
-use std::net::TcpListener;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use periplus::program::StartError;
 
-use crate::support::client::{ask, http_get};
+use crate::support::client::{ask, connect, http_get};
 use crate::support::server::TestServer;
+use crate::tcp_hostile::connect_from;
 
 fn get(server: &mut TestServer, path: &str) -> String {
     let addresses = server.program().admin_addresses();
@@ -37,4 +41,83 @@ fn a_taken_port_stops_the_start_for_health_but_not_for_metrics() {
     let server =
         TestServer::try_start(&with("prometheus"), &[]).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(ask(server.address, "example.org", 1).additionals.len(), 2);
+}
+
+/// One page of 127.0.0.1, and no other listener.
+const HEALTH: &str = ".:PORT {\n    health 127.0.0.1:HTTP1\n    prometheus 127.0.0.1:HTTP1\n}\n";
+
+fn admin_address(server: &mut TestServer) -> SocketAddr {
+    server.program().admin_addresses().first().expect("an admin listener").1
+}
+
+#[test]
+fn who_holds_all_places_and_comes_back_for_more_locks_nobody_out() {
+    let mut server = TestServer::start(HEALTH);
+    let address = admin_address(&mut server);
+    // A page that does not come ends the test, but not the thread.
+    let (done, begun) = (AtomicBool::new(false), Instant::now());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let connect = |_| {
+                let stream = connect_from(2, address);
+                stream.set_nonblocking(true).expect("a socket can be made so");
+                stream
+            };
+            let mut held: Vec<TcpStream> = (0..250).map(connect).collect();
+            while !done.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(60) {
+                for stream in &mut held {
+                    let read = stream.read(&mut [0]);
+                    if !read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+                        *stream = connect(0);
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let pages: Vec<String> = (0..20).map(|_| http_get(address.port(), "/health")).collect();
+        done.store(true, Ordering::Relaxed);
+        assert!(pages.iter().all(|page| page.ends_with("\r\n\r\nOK")), "{pages:?}");
+    });
+}
+
+/// Asks for the metrics again and again, and takes none of them, until nothing more is accepted.
+fn ask_and_take_nothing(host: u8, address: SocketAddr) -> TcpStream {
+    let mut stream = connect_from(host, address);
+    stream.set_write_timeout(Some(Duration::from_millis(20))).expect("a time-out can be set");
+    let requests = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
+    let written = (0..1000).try_for_each(|_| stream.write_all(requests.as_bytes()));
+    assert!(written.is_err(), "everything was read");
+    stream
+}
+
+#[test]
+fn who_takes_no_answer_locks_nobody_out_and_is_cut_off() {
+    let mut server = TestServer::start(HEALTH);
+    let address = admin_address(&mut server);
+    let mut stuck: Vec<TcpStream> =
+        (0..64).map(|number| ask_and_take_nothing(2 + number % 4, address)).collect();
+    assert!(http_get(address.port(), "/health").ends_with("\r\n\r\nOK"));
+    // The one that came last is not told to go for others. It loses its connection all the same.
+    let begun = Instant::now();
+    let last = stuck.last_mut().expect("there are some");
+    last.set_nonblocking(true).expect("a socket can be made so");
+    while last.write(b"GET").map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |_| true) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is waited for");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_connection_serves_one_request_after_the_other() {
+    let mut server = TestServer::start(HEALTH);
+    let mut stream = connect(admin_address(&mut server));
+    for _ in 0..3 {
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\nOK") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("the page goes on");
+            answer.extend_from_slice(&byte);
+        }
+    }
 }

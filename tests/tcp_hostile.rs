@@ -72,7 +72,7 @@ impl Drop for Small {
 }
 
 /// A connection from 127.0.0.`host`.
-fn connect_from(host: u8, server: SocketAddr) -> TcpStream {
+pub(crate) fn connect_from(host: u8, server: SocketAddr) -> TcpStream {
     connect_from_port(host, 0, server)
 }
 

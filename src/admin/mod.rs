@@ -3,31 +3,22 @@
 //! All pages with one address share a listener, and a listener whose address stays over a reload stays open: only the table of pages
 //! behind it is swapped.
 
+mod serve;
+mod timely;
+
 use std::collections::{BTreeMap, HashMap};
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE};
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use periplus_core::setup::{HttpAddress, Page, PageContent};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// A peer must have sent its request by then.
-const REQUEST: Duration = Duration::from_secs(5);
-/// Connections of one listener at once.
-const MAX_CONNECTIONS: usize = 64;
+use crate::net::{TCP_BACKLOG, bind_tcp};
 
 /// What the task of a listener gets to close it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -103,7 +94,7 @@ impl Admin {
                 let local = socket.local_addr().unwrap_or(address.socket_address());
                 let pages = Arc::new(ArcSwap::from_pointee(pages));
                 let stop = CancellationToken::new();
-                let task = tokio::spawn(serve(socket, Arc::clone(&pages), stop.clone()));
+                let task = tokio::spawn(serve::serve(socket, Arc::clone(&pages), stop.clone()));
                 self.open.insert(address, Listener { pages, local, stop, task });
             }
         }
@@ -125,14 +116,8 @@ impl Drop for Admin {
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let open = |address: SocketAddr| {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(!address.ip().is_unspecified())?;
-        }
-        socket.bind(&address.into())?;
-        socket.listen(128)?;
-        socket.set_nonblocking(true)?;
+        let socket = bind_tcp(address)?;
+        socket.listen(TCP_BACKLOG as i32)?;
         TcpListener::from_std(socket.into())
     };
     match open(address) {
@@ -145,64 +130,6 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         }
         result => result,
     }
-}
-
-async fn serve(socket: TcpListener, pages: Arc<ArcSwap<Pages>>, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let place = tokio::select! {
-            Ok(place) = Arc::clone(&places).acquire_owned() => place,
-            () = stop.cancelled() => return,
-        };
-        let stream = tokio::select! {
-            accepted = socket.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    continue;
-                }
-            },
-            () = stop.cancelled() => return,
-        };
-        let pages = Arc::clone(&pages);
-        let stop = stop.clone();
-        tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let response = respond(&request, &pages.load());
-                async move { Ok::<_, Infallible>(response) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(REQUEST)
-                .max_buf_size(16 * 1024)
-                .serve_connection(TokioIo::new(stream), service);
-            // How a connection ends concerns nobody but its peer.
-            tokio::select! {
-                _ = connection => {}
-                () = stop.cancelled() => {}
-            }
-            drop(place);
-        });
-    }
-}
-
-fn respond(request: &Request<Incoming>, pages: &Pages) -> Response<Full<Bytes>> {
-    let content = match pages.get(request.uri().path()) {
-        None => PageContent::text(404, "404 page not found\n"),
-        Some(_) if !matches!(*request.method(), Method::GET | Method::HEAD) => {
-            PageContent::text(405, "Method Not Allowed\n")
-        }
-        Some(content) => content(),
-    };
-    let mut response = Response::new(Full::new(Bytes::from(content.body)));
-    *response.status_mut() =
-        StatusCode::from_u16(content.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let media_type = hyper::header::HeaderValue::from_static(content.content_type);
-    response.headers_mut().insert(CONTENT_TYPE, media_type);
-    if content.status == 405 {
-        response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
-    }
-    response
 }
 
 #[cfg(test)]

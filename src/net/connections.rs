@@ -26,7 +26,7 @@ const MAX_LEAVING: usize = 64;
 const MAX_COMPARED: usize = 64;
 
 /// The table of all connections.
-pub(super) struct Connections {
+pub(crate) struct Connections {
     most: usize,
     begun: Instant,
     state: Mutex<State>,
@@ -59,18 +59,18 @@ struct Place {
 
 impl Connections {
     /// No connection yet, and `most` at once.
-    pub(super) fn new(most: usize, told_to_go: Counter) -> Connections {
+    pub(crate) fn new(most: usize, told_to_go: Counter) -> Connections {
         Connections { most, begun: Instant::now(), state: Mutex::default(), told_to_go }
     }
 
     /// How many have a place at once.
     #[cfg(test)]
-    pub(super) fn most(&self) -> usize {
+    pub(crate) fn most(&self) -> usize {
         self.most
     }
 
     /// A place for one more connection of a peer, until the guard is dropped. Another one may be told to go for it.
-    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, now: Instant) -> ConnectionGuard {
+    pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr, now: Instant) -> ConnectionGuard {
         let mut state = self.lock();
         let of_peer = state.by_peer.get(&peer).map_or(0, BTreeMap::len);
         if of_peer >= (self.most / PARTS_OF_PEER).max(1) {
@@ -93,14 +93,14 @@ impl Connections {
     }
 
     /// Tells one connection to go, as when there were no place: the process has no descriptor left.
-    pub(super) fn make_room(&self) {
+    pub(crate) fn make_room(&self) {
         let mut state = self.lock();
         let victim = state.loudest(None);
         victim.into_iter().for_each(|victim| self.tell_to_go(&mut state, victim));
     }
 
     /// Whether no more may enter before some have gone that were told to.
-    pub(super) fn must_pause(&self) -> bool {
+    pub(crate) fn must_pause(&self) -> bool {
         self.lock().leaving >= MAX_LEAVING
     }
 
@@ -179,24 +179,24 @@ impl State {
 }
 
 /// The place of one connection.
-pub(super) struct ConnectionGuard {
+pub(crate) struct ConnectionGuard {
     connections: Arc<Connections>,
     place: Arc<Place>,
 }
 
 impl ConnectionGuard {
     /// The connection was used.
-    pub(super) fn used(&self, now: Instant) {
+    pub(crate) fn used(&self, now: Instant) {
         self.place.used.store(self.connections.micros(now), Relaxed);
     }
 
     /// Waits until the connection is told to go.
-    pub(super) async fn must_go(&self) {
+    pub(crate) async fn must_go(&self) {
         self.place.go.notified().await;
     }
 
     /// Room for a long message, until the guard is dropped; `None`: too many are under way.
-    pub(super) fn long_message(&self) -> Option<LongMessage> {
+    pub(crate) fn long_message(&self) -> Option<LongMessage> {
         let mut state = self.connections.lock();
         if state.long >= (self.connections.most / PARTS_LONG).max(PARTS_LONG) {
             return None;
@@ -218,7 +218,7 @@ impl Drop for ConnectionGuard {
 }
 
 /// Room for one long message.
-pub(super) struct LongMessage(Arc<Connections>);
+pub(crate) struct LongMessage(Arc<Connections>);
 
 impl Drop for LongMessage {
     fn drop(&mut self) {

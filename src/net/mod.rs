@@ -36,10 +36,12 @@ use periplus_core::setup::ListenAddress;
 use tokio_util::sync::CancellationToken;
 
 use crate::sys::raise_open_files;
+pub(crate) use connections::{ConnectionGuard, Connections};
 use heartbeat::Heartbeats;
 pub use limits::Limits;
 use losses::Losses;
 use sockets::{Size, Sockets};
+pub(crate) use sockets::{TCP_BACKLOG, bind_tcp};
 use turned_away::TurnedAway;
 use workers::{LAST_LOOK, Workers, stop_all};
 

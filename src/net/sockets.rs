@@ -35,7 +35,7 @@ const TCP_SEND_BUFFER: usize = 64 << 10;
 #[cfg(target_os = "linux")]
 const TCP_UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// Connections that may wait to be accepted.
-pub(super) const TCP_BACKLOG: usize = 1024;
+pub(crate) const TCP_BACKLOG: usize = 1024;
 
 /// The bound sockets of one address, before anything serves them.
 pub(super) struct Sockets {
@@ -197,6 +197,13 @@ fn udp_socket(address: SocketAddr, buffer: usize, wildcard: bool) -> io::Result<
 }
 
 fn tcp_socket(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bind_tcp(address)?;
+    socket.listen(TCP_BACKLOG as i32)?;
+    Ok(socket.into())
+}
+
+/// A bound socket that does not listen yet: nobody can connect.
+pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
@@ -209,7 +216,6 @@ fn tcp_socket(address: SocketAddr) -> io::Result<TcpListener> {
     #[cfg(target_os = "linux")]
     let _ = socket.set_tcp_user_timeout(Some(TCP_UNACKNOWLEDGED));
     socket.bind(&address.into())?;
-    socket.listen(TCP_BACKLOG as i32)?;
     socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    Ok(socket)
 }
