@@ -383,7 +383,7 @@ impl Program {
     pub fn close(&mut self) {
         self.put_off = None;
         self.listeners.close();
-        self.runtime.block_on(self.running.end());
+        self.runtime.block_on(async { tokio::join!(self.admin.close(), self.running.end()) });
     }
 
     fn show_version(&self, before: Option<Fingerprint>) {
@@ -457,7 +457,6 @@ impl Next {
         let Configuration { servers, zones, mut instance, debug } = configuration;
         let opened = admin
             .open(&instance.pages)
-            .await
             .map_err(|(address, error)| StartError::Admin(address, error))?;
         listeners.apply(servers).map_err(StartError::Listen)?;
         admin.apply(opened);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use periplus::program::StartError;
 
 use crate::support::client::{ask, connect, http_get};
-use crate::support::server::TestServer;
+use crate::support::server::{TestServer, free_port};
 use crate::tcp_hostile::connect_from;
 
 fn get(server: &mut TestServer, path: &str) -> String {
@@ -120,4 +120,104 @@ fn a_connection_serves_one_request_after_the_other() {
             answer.extend_from_slice(&byte);
         }
     }
+}
+
+/// A Corefile with these directives.
+fn corefile(directives: &str) -> String {
+    format!(".:PORT {{\n    whoami\n    {directives}\n}}\n")
+}
+
+#[test]
+fn admin_addresses_may_overlap() {
+    for directives in [
+        "health localhost:HTTP1\n    ready 127.0.0.1:HTTP1\n    prometheus :HTTP1",
+        "health :HTTP1\n    ready 0.0.0.0:HTTP1\n    prometheus localhost:HTTP1",
+    ] {
+        let mut server = TestServer::start(&corefile(directives));
+        let port = admin_address(&mut server).port();
+        for path in ["/health", "/ready", "/metrics"] {
+            let page = http_get(port, path);
+            assert!(page.starts_with("HTTP/1.1 200 "), "{directives}: {path}: {page}");
+        }
+    }
+}
+
+#[test]
+fn a_reload_may_widen_and_narrow_an_address() {
+    let port = free_port();
+    for (directive, path) in
+        [("health", "/health"), ("ready", "/ready"), ("prometheus", "/metrics")]
+    {
+        let with = |host: &str| corefile(&format!("{directive} {host}:{port}"));
+        let mut server = TestServer::start(&with(""));
+        for host in ["127.0.0.1", "", "localhost", "0.0.0.0", "127.0.0.1", "[::]"] {
+            server.write_corefile(&with(host));
+            server.program().reload().unwrap_or_else(|error| panic!("{host}: {error}"));
+            let addresses = server.program().admin_addresses();
+            assert_eq!(addresses.len(), 1, "{addresses:?}");
+            let page = http_get(port, path);
+            assert!(page.starts_with("HTTP/1.1 200 "), "{directive} {host}: {page}");
+        }
+    }
+}
+
+#[test]
+fn metrics_stay_where_they_were_until_their_new_address_can_be_opened() {
+    let (old, new) = (free_port(), free_port());
+    let taken = TcpListener::bind(("127.0.0.1", new)).expect("a free port");
+    let with =
+        |port: u16| corefile(&format!("health 127.0.0.1:{old}\n    prometheus localhost:{port}"));
+    for started_with in [with(old), corefile(&format!("prometheus 127.0.0.1:{old}"))] {
+        let mut server = TestServer::start(&started_with);
+        server.write_corefile(&with(new));
+        for _ in 0..2 {
+            server.program().reload().expect("the server can do without");
+            assert!(http_get(old, "/metrics").starts_with("HTTP/1.1 200 "));
+            assert!(http_get(old, "/health").starts_with("HTTP/1.1 200 "));
+        }
+    }
+    drop(taken);
+    let mut server = TestServer::start(&with(old));
+    server.write_corefile(&with(new));
+    server.program().reload().expect("the port is free again");
+    assert!(http_get(new, "/metrics").starts_with("HTTP/1.1 200 "));
+    assert!(http_get(old, "/metrics").starts_with("HTTP/1.1 404 "));
+}
+
+#[test]
+fn a_second_server_can_start_while_the_first_still_runs() {
+    let port = free_port();
+    let text = corefile(&format!("health :{port}\n    ready 127.0.0.1:{port}"));
+    let first = TestServer::start(&text);
+    let _second = TestServer::start(&text);
+    drop(first);
+    assert!(http_get(port, "/ready").starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn who_asked_before_a_listener_is_closed_gets_an_answer() {
+    let port = free_port();
+    let with = |host: &str| corefile(&format!("health {host}:{port}"));
+    let mut server = TestServer::start(&with("127.0.0.1"));
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let ask = |_| {
+        let mut stream = connect(address);
+        stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").expect("the kernel takes it");
+        stream
+    };
+    let answered = |streams: Vec<TcpStream>| {
+        let mut text = String::new();
+        let read = |mut stream: TcpStream| stream.read_to_string(&mut text).is_ok();
+        assert!(streams.into_iter().all(read));
+        text.matches("\r\n\r\nOK").count()
+    };
+    for host in ["0.0.0.0", "127.0.0.1"] {
+        server.write_corefile(&with(host));
+        let asked = (0..10).map(ask).collect();
+        server.program().reload().expect("the address is free");
+        assert_eq!(answered(asked), 10);
+    }
+    let asked = (0..10).map(ask).collect();
+    server.program().close();
+    assert_eq!(answered(asked), 10);
 }
