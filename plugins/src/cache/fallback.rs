@@ -145,7 +145,8 @@ impl Spare {
 /// Whom a failure concerns: everybody, unless it may be due to how this client asked.
 pub(super) fn concerned(shape: Shape, answer: &Answer) -> By {
     match shape {
-        Shape::Usual if !faults_request(answer) => By::Everybody,
+        Shape::Usual if faults_request(answer) => By::Nobody,
+        Shape::Usual => By::Everybody,
         shape => By::Shape(shape),
     }
 }

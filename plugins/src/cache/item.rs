@@ -124,13 +124,14 @@ impl Item {
 
     /// After a failure the source is left alone for `recheck`, by everybody or by the requests of one shape.
     pub(super) fn rest(&self, now: Instant, recheck: Duration, by: By) {
-        if recheck.is_zero() || by != By::Everybody && self.is_resting_for_all(now) {
-            return;
-        }
         let whose = match by {
             By::Everybody => EVERYBODY,
             By::Shape(shape) => shape.tag(),
+            By::Nobody => return,
         };
+        if recheck.is_zero() || by != By::Everybody && self.is_resting_for_all(now) {
+            return;
+        }
         self.refresh.rest.store(self.since_stored(now + recheck) << 16 | u64::from(whose), Relaxed);
     }
 
@@ -215,4 +216,5 @@ const EVERYBODY: u16 = 0;
 pub(super) enum By {
     Everybody,
     Shape(Shape),
+    Nobody,
 }
