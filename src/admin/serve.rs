@@ -15,12 +15,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use periplus_core::metrics::Counter;
 use periplus_core::setup::PageContent;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Pages;
 use super::timely::Timely;
-use crate::net::{ConnectionGuard, Connections, TCP_BACKLOG};
+use crate::net::{ConnectionGuard, Connections, accept};
 
 /// A peer must have sent its request by then, the first one or the next.
 const REQUEST: Duration = Duration::from_secs(5);
@@ -41,49 +40,8 @@ pub(super) async fn serve(
 ) {
     // These are no requests for DNS: no metric counts who is told to go.
     let places = Arc::new(Connections::new(MAX_CONNECTIONS, Counter::detached()));
-    let mut connections = JoinSet::new();
-    let take = |connections: &mut JoinSet<()>, stream: TcpStream| {
-        let Ok(peer) = stream.peer_addr() else { return };
-        let place = places.enter(peer.ip().to_canonical(), Instant::now());
-        connections.spawn(converse(stream, Arc::clone(&pages), place, stop.clone()));
-    };
-    loop {
-        while places.must_pause() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        let accepted = tokio::select! {
-            accepted = socket.accept() => accepted,
-            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            () = stop.cancelled() => break,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                take(&mut connections, stream);
-                // It may read what was asked already before the next one can take its place.
-                tokio::task::yield_now().await;
-            }
-            Err(error) => {
-                // Out of descriptors: one connection less. Otherwise the connection is already gone, and the next one may be fine.
-                if let Some(libc::EMFILE | libc::ENFILE) = error.raw_os_error() {
-                    places.make_room();
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        }
-    }
-    // Whom the kernel has connected already would lose the connection with the socket.
-    if let Ok(socket) = socket.into_std() {
-        let waiting = std::iter::from_fn(|| socket.accept().ok()).take(TCP_BACKLOG);
-        for (stream, _) in waiting {
-            if stream.set_nonblocking(true).is_ok()
-                && let Ok(stream) = TcpStream::from_std(stream)
-            {
-                take(&mut connections, stream);
-            }
-        }
-    }
-    let all = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(FAREWELL, all).await;
+    let converse = |stream, _, place| converse(stream, Arc::clone(&pages), place, stop.clone());
+    accept(socket, places, stop.clone(), FAREWELL, converse).await;
 }
 
 /// Answers one peer until it goes, or has to.

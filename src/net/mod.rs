@@ -6,6 +6,7 @@
 //!                      +-- the Server it asks: swapped at a reload, sockets stay
 //! ```
 
+mod accept;
 mod connections;
 mod exchange;
 mod fairness;
@@ -36,6 +37,7 @@ use periplus_core::setup::ListenAddress;
 use tokio_util::sync::CancellationToken;
 
 use crate::sys::raise_open_files;
+pub(crate) use accept::accept;
 pub(crate) use connections::{ConnectionGuard, Connections};
 use heartbeat::Heartbeats;
 pub use limits::Limits;

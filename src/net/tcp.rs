@@ -16,9 +16,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::accept::accept;
 use super::connections::{ConnectionGuard, LongMessage};
 use super::limits::WaitingGuard;
-use super::sockets::TCP_BACKLOG;
 use super::{ListenerState, Shared};
 
 /// The first message must have begun by then (CoreDNS's read time-out).
@@ -60,46 +60,11 @@ pub(super) async fn serve(
         }
     };
     let places = Arc::clone(shared.limits.connections());
-    let mut connections = JoinSet::new();
-    let take = |connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr| {
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let place = places.enter(peer.ip(), Instant::now());
+    let converse = |stream: TcpStream, peer, place| {
         let connection = Connection::new(&listener, &shared, &stream, peer);
-        connections.spawn(connection.run_to_end(stream, stop.clone(), place));
+        connection.run_to_end(stream, stop.clone(), place)
     };
-    loop {
-        while places.must_pause() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        let accepted = tokio::select! {
-            accepted = socket.accept() => accepted,
-            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            () = stop.cancelled() => break,
-        };
-        match accepted {
-            Ok((stream, peer)) => take(&mut connections, stream, peer),
-            Err(error) => {
-                // Out of descriptors: one connection less. Otherwise the connection is already gone, and the next one may be fine.
-                if let Some(libc::EMFILE | libc::ENFILE) = error.raw_os_error() {
-                    places.make_room();
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        }
-    }
-    // Whom the kernel has connected already would lose the connection with the socket. They did not come too late: they get an answer.
-    if let Ok(socket) = socket.into_std() {
-        let waiting = std::iter::from_fn(|| socket.accept().ok()).take(TCP_BACKLOG);
-        for (stream, peer) in waiting {
-            if stream.set_nonblocking(true).is_ok()
-                && let Ok(stream) = TcpStream::from_std(stream)
-            {
-                take(&mut connections, stream, peer);
-            }
-        }
-    }
-    let all = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(FAREWELL, all).await;
+    accept(socket, places, stop.clone(), FAREWELL, converse).await;
 }
 
 struct Connection {
