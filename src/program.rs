@@ -177,7 +177,7 @@ impl Program {
             },
         );
         let next = Next::begin(configuration, corefile.fingerprint(), &runtime);
-        let running = runtime.block_on(next.put_in_force(&mut listeners, &mut admin))?;
+        let running = next.put_in_force(&runtime, &mut listeners, &mut admin)?;
         let mut watch = FileWatch::default();
         watch.watch(options.source.file(), &corefile.inputs);
         let program = Program {
@@ -221,8 +221,7 @@ impl Program {
     }
 
     fn replace(&mut self, next: Next) -> Result<(), StartError> {
-        let in_force = next.put_in_force(&mut self.listeners, &mut self.admin);
-        let fresh = self.runtime.block_on(in_force)?;
+        let fresh = next.put_in_force(&self.runtime, &mut self.listeners, &mut self.admin)?;
         let old = std::mem::replace(&mut self.running, fresh);
         self.show_version(Some(old.fingerprint));
         self.runtime.block_on(old.stop());
@@ -448,11 +447,13 @@ impl Next {
     }
 
     /// Opens everything, and only then swaps it in.
-    async fn put_in_force(
+    fn put_in_force(
         self,
+        runtime: &Runtime,
         listeners: &mut Listeners,
         admin: &mut Admin,
     ) -> Result<Running, StartError> {
+        let _on = runtime.enter();
         let Next { configuration, fingerprint, stop, guard, mut tasks } = self;
         let Configuration { servers, zones, mut instance, debug } = configuration;
         let opened = admin

@@ -4,28 +4,21 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use periplus_core::corefile::Diagnostics;
 use periplus_core::plugin::{Next, Outcome, Plugin};
 use periplus_core::query::Query;
 use periplus_core::reply::Reply;
-use periplus_core::setup::{PluginKind, Setup};
+use periplus_core::setup::PluginKind;
 
 use crate::support::client::{http_get, question, udp};
-use crate::support::server::TestServer;
+use crate::support::server::{TestServer, plugins_with};
 
 const COREFILE: &str = ".:PORT {\n    health 127.0.0.1:HTTP1\n    whoami\n    trouble\n}\n";
 /// The worker that was asked for `stuck.test` comes back when this is true.
 static RELEASED: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 
 static PLUGINS: LazyLock<Vec<PluginKind>> = LazyLock::new(|| {
-    let mut plugins = vec![PluginKind { name: "trouble", setup: trouble }];
-    plugins.extend_from_slice(periplus_plugins::ORDER);
-    plugins
+    plugins_with(PluginKind { name: "trouble", setup: |_| Ok(Some(Arc::new(Trouble))) })
 });
-
-fn trouble(_: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
-    Ok(Some(Arc::new(Trouble)))
-}
 
 /// Holds up its worker.
 struct Trouble;

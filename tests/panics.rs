@@ -9,27 +9,20 @@ use std::time::Duration;
 use periplus::events;
 use periplus::program::{Options, Program};
 use periplus::source::Source;
-use periplus_core::corefile::Diagnostics;
 use periplus_core::output::Output;
 use periplus_core::plugin::{Next, Outcome, Plugin};
 use periplus_core::query::Query;
-use periplus_core::setup::{PluginKind, Setup};
+use periplus_core::setup::PluginKind;
 
 use crate::support::client::{ask, question, tcp, udp, udp_silence};
-use crate::support::server::free_port;
+use crate::support::server::{free_port, plugins_with};
 
 /// Where a child finds its Corefile.
 const COREFILE: &str = "PERIPLUS_TEST_PANICS";
 
 static PLUGINS: LazyLock<Vec<PluginKind>> = LazyLock::new(|| {
-    let mut plugins = vec![PluginKind { name: "trouble", setup: trouble }];
-    plugins.extend_from_slice(periplus_plugins::ORDER);
-    plugins
+    plugins_with(PluginKind { name: "trouble", setup: |_| Ok(Some(Arc::new(Trouble))) })
 });
-
-fn trouble(_: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
-    Ok(Some(Arc::new(Trouble)))
-}
 
 /// Panics, at once or in what is waited for.
 struct Trouble;

@@ -12,6 +12,11 @@ use periplus_core::setup::PluginKind;
 
 pub use super::ports::{fill_in, free_port};
 
+/// All plugins and a test's own, which comes before them.
+pub(crate) fn plugins_with(own: PluginKind) -> Vec<PluginKind> {
+    std::iter::once(own).chain(periplus_plugins::ORDER.iter().copied()).collect()
+}
+
 /// A running server and the directory that its configuration lies in.
 pub(crate) struct TestServer {
     program: Option<Program>,

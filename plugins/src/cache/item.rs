@@ -106,8 +106,9 @@ impl Item {
     }
 
     /// Starts a refresh unless one is under way, or one has failed less than the recheck time ago.
-    pub(super) fn begin_refresh(&self, now: Instant, shape: Shape) -> bool {
-        !self.is_resting(now, shape) && !self.refresh.running.swap(true, Relaxed)
+    pub(super) fn begin_refresh(&self, now: Instant) -> bool {
+        // It is asked for as most clients ask.
+        !self.is_resting(now, Shape::Usual) && !self.refresh.running.swap(true, Relaxed)
     }
 
     /// Ends it.

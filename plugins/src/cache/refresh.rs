@@ -357,7 +357,6 @@ struct Ticket {
     shared: Arc<Shared>,
     item: Arc<Item>,
     recheck: Duration,
-    shape: Shape,
     /// Who leaves the source alone afterwards.
     rests: Option<By>,
     _permit: OwnedSemaphorePermit,
@@ -370,8 +369,7 @@ impl Ticket {
         query: &Query,
         recheck: Duration,
     ) -> Option<Ticket> {
-        let shape = Shape::Usual;
-        if !item.begin_refresh(query.received, shape) {
+        if !item.begin_refresh(query.received) {
             return None;
         }
         let Ok(permit) = Arc::clone(&shared.attempts).try_acquire_owned() else {
@@ -379,7 +377,7 @@ impl Ticket {
             return None;
         };
         let (shared, item) = (Arc::clone(shared), Arc::clone(item));
-        Some(Ticket { shared, item, recheck, shape, rests: Some(By::Everybody), _permit: permit })
+        Some(Ticket { shared, item, recheck, rests: Some(By::Everybody), _permit: permit })
     }
 
     fn refreshed(mut self) {
@@ -387,7 +385,7 @@ impl Ticket {
     }
 
     fn failed(mut self, answer: &Answer) {
-        self.rests = Some(concerned(self.shape, answer));
+        self.rests = Some(concerned(Shape::Usual, answer));
     }
 }
 

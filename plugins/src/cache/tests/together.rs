@@ -180,6 +180,17 @@ fn one_clients_odd_request_fails_for_itself_alone() {
     assert_eq!(lines(&query, &answers[2 * kinds - 1]), POSITIVE);
 }
 
+/// The first one leads the others and gets FORMERR; then one of the others leads.
+fn only_the_first_is_at_fault(world: &World, gate: &Semaphore, queries: &[Query]) {
+    let futures = queries.iter().map(|query| begin(world, query)).collect();
+    assert_eq!(world.asked(), 1);
+    gate.add_permits(2);
+    let answers = finish(futures);
+    let rcodes = answers.iter().map(|answer| answer.reply().expect("a reply").rcode);
+    assert!(rcodes.eq([Rcode::FORMERR, Rcode::NOERROR, Rcode::NOERROR]));
+    assert_eq!(world.asked(), 2);
+}
+
 #[test]
 fn an_error_for_edns_is_not_for_those_without() {
     let (world, gate) = gated(|query| {
@@ -187,13 +198,7 @@ fn an_error_for_edns_is_not_for_those_without() {
     });
     let query = world.query("example.org.", RecordType::A);
     let queries = [with_edns(query.clone(), false), query.clone(), query];
-    let futures = queries.iter().map(|query| begin(&world, query)).collect();
-    assert_eq!(world.asked(), 1);
-    gate.add_permits(2);
-    let answers = finish(futures);
-    let rcodes = answers.iter().map(|answer| answer.reply().expect("a reply").rcode);
-    assert!(rcodes.eq([Rcode::FORMERR, Rcode::NOERROR, Rcode::NOERROR]));
-    assert_eq!(world.asked(), 2);
+    only_the_first_is_at_fault(&world, &gate, &queries);
 }
 
 #[test]
@@ -206,11 +211,5 @@ fn options_of_one_length_are_one_question_but_an_error_to_one_is_not_for_the_oth
     let query = world.query("example.org.", RecordType::A);
     let ask = |cookie| with_option(query.clone(), edns_option::COOKIE, cookie);
     let queries = [ask(b"bad bad "), ask(b"12345678"), ask(b"abcdefgh")];
-    let futures = queries.iter().map(|query| begin(&world, query)).collect();
-    assert_eq!(world.asked(), 1);
-    gate.add_permits(2);
-    let answers = finish(futures);
-    let rcodes = answers.iter().map(|answer| answer.reply().expect("a reply").rcode);
-    assert!(rcodes.eq([Rcode::FORMERR, Rcode::NOERROR, Rcode::NOERROR]));
-    assert_eq!(world.asked(), 2);
+    only_the_first_is_at_fault(&world, &gate, &queries);
 }
