@@ -46,6 +46,12 @@ struct Wanted {
     pages: Pages,
 }
 
+impl Wanted {
+    fn nothing_at(name: &HttpAddress) -> Wanted {
+        Wanted { name: name.clone(), pages: Pages::new() }
+    }
+}
+
 /// Sockets that were bound for a new configuration and wait for it to be accepted.
 pub struct Opened {
     wanted: BTreeMap<SocketAddr, Wanted>,
@@ -74,8 +80,19 @@ impl Admin {
                 },
             }
         }
+        self.keep_included(&mut opened.wanted);
         share_pages(&mut opened.wanted);
         Ok(opened)
+    }
+
+    /// Where a wildcard of the new configuration includes the address of a listener, the listener stays: until it is closed it gets the
+    /// address's connections, and those that are being made when it is closed are reset.
+    fn keep_included(&self, wanted: &mut BTreeMap<SocketAddr, Wanted>) {
+        for (at, listener) in &self.open {
+            if wanted.keys().any(|all| includes(all, at)) {
+                wanted.entry(*at).or_insert_with(|| Wanted::nothing_at(&listener.name));
+            }
+        }
     }
 
     /// Serves the pages of the new configuration and closes listeners that have none left. A page whose new listener could not be opened is
@@ -95,7 +112,7 @@ impl Admin {
             for (path, content) in unopened.iter().filter(|(path, _)| before.contains_key(*path)) {
                 wanted
                     .entry(*at)
-                    .or_insert_with(|| Wanted { name: listener.name.clone(), pages: Pages::new() })
+                    .or_insert_with(|| Wanted::nothing_at(&listener.name))
                     .pages
                     .entry(path)
                     .or_insert_with(|| Arc::clone(content));
@@ -162,7 +179,7 @@ fn group(pages: &[Page]) -> BTreeMap<SocketAddr, Wanted> {
     for page in pages {
         wanted
             .entry(socket_address(&page.address))
-            .or_insert_with(|| Wanted { name: page.address.clone(), pages: Pages::new() })
+            .or_insert_with(|| Wanted::nothing_at(&page.address))
             .pages
             .insert(page.path, Arc::clone(&page.content));
     }
@@ -182,17 +199,25 @@ fn socket_address(address: &HttpAddress) -> SocketAddr {
     at
 }
 
+/// Whether it means all addresses of a port. Each port 0 is another one.
+fn is_wildcard(at: &SocketAddr) -> bool {
+    at.ip().is_unspecified() && at.port() != 0
+}
+
+/// Whether the first is a wildcard that the second belongs to. IPv6's wildcard is also that of IPv4.
+fn includes(all: &SocketAddr, at: &SocketAddr) -> bool {
+    is_wildcard(all) && at.port() == all.port() && (all.is_ipv6() || at.is_ipv4())
+}
+
 /// A page that is to be had at all addresses is also to be had at those that have a listener of their own.
 fn share_pages(wanted: &mut BTreeMap<SocketAddr, Wanted>) {
     let wildcards: Vec<(SocketAddr, Pages)> = wanted
         .iter()
-        .filter(|(at, _)| at.ip().is_unspecified() && at.port() != 0)
+        .filter(|(at, _)| is_wildcard(at))
         .map(|(at, wanted)| (*at, wanted.pages.clone()))
         .collect();
     for (all, pages) in &wildcards {
-        // IPv6's wildcard is also that of IPv4.
-        let overlaps = |at: &SocketAddr| at.port() == all.port() && (all.is_ipv6() || at.is_ipv4());
-        for (_, wanted) in wanted.iter_mut().filter(|(at, _)| overlaps(at)) {
+        for (_, wanted) in wanted.iter_mut().filter(|(at, _)| includes(all, at)) {
             for (path, content) in pages {
                 wanted.pages.entry(path).or_insert_with(|| Arc::clone(content));
             }
