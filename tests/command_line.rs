@@ -387,3 +387,18 @@ fn there_are_as_many_threads_as_cpus_that_the_process_may_use() {
         Err(error) => eprintln!("\n*** SKIPPED: half of a test: taskset: {error} ***\n"),
     }
 }
+
+#[test]
+fn as_many_files_may_be_open_as_the_process_may_ask_for() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -Sn 200 && ulimit -Hn 5000 && exec \"$0\" \"$@\""]);
+    command.arg(env!("CARGO_BIN_EXE_periplus")).stdin(Stdio::null());
+    let mut server =
+        Process::start_with(command, ".:PORT {\n    whoami\n}\n", &[]).expect("there is a shell");
+    server.wait_for_line("linux/");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.child.id()));
+    let limits = limits.expect("the process runs");
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
+    let words: Vec<&str> = files.split_whitespace().collect();
+    assert_eq!(words[3..5], ["5000", "5000"], "{files}");
+}

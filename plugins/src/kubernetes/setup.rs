@@ -278,7 +278,7 @@ impl Options {
         // A kubeconfig wins over an endpoint, as in CoreDNS.
         let given =
             [&self.snapshot, &self.kubeconfig, &endpoint].into_iter().flatten().next().cloned();
-        given.unwrap_or(Origin::InCluster)
+        given.unwrap_or_else(Origin::in_cluster)
     }
 
     pub(super) fn source_settings(&self) -> Settings {

@@ -15,8 +15,6 @@ use super::selector::{Selector, SelectorError};
 use super::{Origin, Settings, Tls};
 
 const AGENT: &str = concat!("Periplus/", env!("CARGO_PKG_VERSION"));
-/// Where the kubelet puts the service account's files.
-const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Why settings cannot work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,13 +109,14 @@ pub fn check(settings: &Settings) -> Result<(), SettingsError> {
 /// What the client needs to reach the API server.
 pub(super) fn client_config(origin: &Origin) -> Result<Config, SettingsError> {
     let mut config = match origin {
-        Origin::InCluster => {
-            let variable = |name: &str| {
-                std::env::var(name).map_err(|_| wrong(origin, format!("{name} is not set")))
+        Origin::InCluster { host, port, service_account } => {
+            let told = |value: &Option<String>, name: &str| {
+                value.clone().ok_or_else(|| format!("{name} is not set"))
             };
-            let (host, port) =
-                (variable("KUBERNETES_SERVICE_HOST")?, variable("KUBERNETES_SERVICE_PORT")?);
-            in_cluster(&host, &port, Path::new(SERVICE_ACCOUNT))
+            told(host, "KUBERNETES_SERVICE_HOST").and_then(|host| {
+                let port = told(port, "KUBERNETES_SERVICE_PORT")?;
+                in_cluster(&host, &port, service_account)
+            })
         }
         Origin::Kubeconfig { path, context } => kubeconfig(path, context.as_deref()),
         Origin::Endpoint { url, tls } => endpoint(url, tls.as_ref()),
@@ -146,7 +145,7 @@ pub(super) fn tls_cause(error: &kube::Error) -> String {
 
 pub(super) fn wrong(origin: &Origin, cause: String) -> SettingsError {
     match origin {
-        Origin::InCluster => SettingsError::NotInCluster { cause },
+        Origin::InCluster { .. } => SettingsError::NotInCluster { cause },
         Origin::Kubeconfig { path, .. } => SettingsError::Kubeconfig { path: path.clone(), cause },
         Origin::Endpoint { url, .. } => SettingsError::Endpoint { url: url.clone(), cause },
         Origin::Snapshot(path) => SettingsError::Snapshot { path: path.clone(), cause },

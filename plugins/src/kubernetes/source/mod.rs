@@ -61,6 +61,9 @@ use feed::Feed;
 use reflector::Reflector;
 use snapshot::Snapshot;
 
+/// Where the kubelet puts the service account's files.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
 /// Who takes the objects: the index.
 ///
 /// Called from one task per kind of object; the kinds come independently of each other. Calls must return quickly, as
@@ -99,6 +102,17 @@ pub struct Settings {
     pub startup_timeout: Duration,
 }
 
+impl Origin {
+    /// The Pod that the process runs in.
+    pub fn in_cluster() -> Origin {
+        Origin::InCluster {
+            host: std::env::var("KUBERNETES_SERVICE_HOST").ok(),
+            port: std::env::var("KUBERNETES_SERVICE_PORT").ok(),
+            service_account: SERVICE_ACCOUNT.into(),
+        }
+    }
+}
+
 impl Settings {
     /// The kinds of objects to read.
     fn resources(&self) -> Vec<Resource> {
@@ -125,7 +139,14 @@ impl Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The API server of the cluster that we run in, with the service account of our Pod.
-    InCluster,
+    InCluster {
+        /// What the kubelet tells each container of the API server; `None`: we run elsewhere.
+        host: Option<String>,
+        /// Likewise.
+        port: Option<String>,
+        /// The folder with the account's token and the certificate authority.
+        service_account: PathBuf,
+    },
     /// The API server that a kubeconfig names.
     Kubeconfig {
         /// The file.
@@ -288,7 +309,7 @@ async fn say_when_late(state: Arc<SourceState>, patience: Duration) {
 
 fn origin_label(origin: &Origin) -> String {
     match origin {
-        Origin::InCluster => "cluster".to_owned(),
+        Origin::InCluster { .. } => "cluster".to_owned(),
         Origin::Kubeconfig { path, context } => match context {
             Some(context) => format!("{}#{context}", path.display()),
             None => path.display().to_string(),

@@ -148,9 +148,26 @@ async fn until_nothing_fails(source: &Running) {
     until("nothing fails", || source.state.remarks().is_empty()).await;
 }
 
-/// The whole service account is replaced: the server has a certificate of a new authority, and the old token is no good.
+#[tokio::test]
+async fn a_token_and_an_authority_of_a_kubeconfig_that_are_replaced_are_read_again() {
+    let from_kubeconfig = |folder: &Path, port: u16| {
+        kubeconfig(folder, &format!("https://127.0.0.1:{port}"), "tokenFile: token")
+    };
+    token_and_authority_are_replaced(from_kubeconfig).await;
+}
+
 #[tokio::test]
 async fn a_service_account_that_is_replaced_is_read_again() {
+    let in_cluster = |folder: &Path, port: u16| Origin::InCluster {
+        host: Some("127.0.0.1".into()),
+        port: Some(port.to_string()),
+        service_account: folder.into(),
+    };
+    token_and_authority_are_replaced(in_cluster).await;
+}
+
+/// The server has a certificate of a new authority, and the old token is no good.
+async fn token_and_authority_are_replaced(origin: impl Fn(&Path, u16) -> Origin) {
     let volume = tempfile::tempdir().expect("there is room for a folder");
     let (old, new) = (Authority::new("old"), Authority::new("new"));
     project(volume.path(), "1", &[("ca.crt", &old.0.pem()), ("token", "first")]);
@@ -158,8 +175,7 @@ async fn a_service_account_that_is_replaced_is_read_again() {
     server.require_token("first");
     server.put("services", service("a", "one", "10.0.0.1"));
     let front = Front::start(&server, old.server(None)).await;
-    let url = format!("https://127.0.0.1:{}", front.port);
-    let source = start(settings(kubeconfig(volume.path(), &url, "tokenFile: token")));
+    let source = start(settings(origin(volume.path(), front.port)));
     source.until_synced().await;
 
     server.require_token("second");
