@@ -14,9 +14,10 @@ use periplus_core::setup::{BindAddress, PluginKind};
 
 use crate::configuration::{self, NOT_YET, Surroundings, working_directory};
 use crate::demo::{self, Demo};
+use crate::events;
 use crate::program::{Options, Program};
+use crate::signals::{self, Signals};
 use crate::source::{DEFAULT_FILE, Source};
-use crate::{events, signals};
 
 /// Flags that CoreDNS spells with one dash. Go's flag package takes one or two, and `-flag=value`.
 const SINGLE_DASH: &[&str] = &["conf", "dns.port", "pidfile", "plugins", "quiet", "version"];
@@ -173,6 +174,10 @@ fn serve(plugins: &'static [PluginKind], serve_with: Serve, source: Source) -> E
         grace: Duration::from_secs(serve_with.grace),
         output: Arc::clone(&output),
     };
+    let signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return fail(format!("cannot listen for signals: {error}")),
+    };
     let program = match Program::start(options) {
         Ok(program) => program,
         Err(error) => {
@@ -188,7 +193,7 @@ fn serve(plugins: &'static [PluginKind], serve_with: Serve, source: Source) -> E
     {
         tracing::error!("Could not write pidfile {}: {error}", path.display());
     }
-    let code = signals::run(program);
+    let code = signals::run(program, signals);
     if let Some(path) = &serve_with.pidfile {
         let _ = std::fs::remove_file(path);
     }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use periplus_core::setup::ReloadInterval;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -27,15 +28,7 @@ enum Event {
 }
 
 /// Serves until a signal ends the process (CoreDNS's meaning of each signal).
-pub fn run(mut program: Program) -> ExitCode {
-    let signals = program.runtime().block_on(async { Signals::new() });
-    let mut signals = match signals {
-        Ok(signals) => signals,
-        Err(error) => {
-            eprintln!("cannot listen for signals: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+pub fn run(mut program: Program, mut signals: Signals) -> ExitCode {
     // When the configuration is to be read again, changed or not.
     let mut due: Option<Instant> = None;
     let mut limits_due = Instant::now() + LIMITS;
@@ -46,7 +39,7 @@ pub fn run(mut program: Program) -> ExitCode {
         let until = |due: Instant| due.saturating_duration_since(Instant::now());
         let look = if program.is_put_off() { LOOK } else { LIMITS };
         let pause = due.map_or(look, |due| until(due).min(LOOK)).min(until(limits_due));
-        match program.runtime().block_on(signals.next(pause)) {
+        match signals.next(pause) {
             Event::Terminate => {
                 tracing::info!("SIGTERM: Shutting down servers then terminating");
                 return stop(program, signals, false);
@@ -82,8 +75,7 @@ pub fn run(mut program: Program) -> ExitCode {
 }
 
 /// Drains and closes the program, or only closes it if it was interrupted. SIGINT ends the draining, and a second one the process.
-fn stop(mut program: Program, mut signals: Signals, mut interrupted: bool) -> ExitCode {
-    let runtime = program.runtime().handle().clone();
+fn stop(mut program: Program, signals: Signals, mut interrupted: bool) -> ExitCode {
     let hurry = CancellationToken::new();
     let (stopped, mut has_stopped) = oneshot::channel();
     std::thread::spawn({
@@ -93,19 +85,19 @@ fn stop(mut program: Program, mut signals: Signals, mut interrupted: bool) -> Ex
                 program.drain(&hurry);
             }
             program.close();
-            let _ = stopped.send(program);
+            let _ = stopped.send(());
         }
     });
-    // The runtime is the program's, and cannot end before nothing waits in it.
-    let (code, _program) = runtime.block_on(async {
+    let Signals { runtime, quit: mut quits, interrupt: mut interrupts, .. } = signals;
+    runtime.block_on(async {
         loop {
             tokio::select! {
-                program = &mut has_stopped => return (ExitCode::SUCCESS, program.ok()),
-                _ = signals.quit.recv() => return (quit(), None),
-                _ = signals.interrupt.recv() => {
+                _ = &mut has_stopped => return ExitCode::SUCCESS,
+                _ = quits.recv() => return quit(),
+                _ = interrupts.recv() => {
                     if interrupted {
                         tracing::info!("SIGINT: Force quit");
-                        return (ExitCode::from(2), None);
+                        return ExitCode::from(2);
                     }
                     tracing::info!("SIGINT: Shutting down");
                     interrupted = true;
@@ -113,8 +105,7 @@ fn stop(mut program: Program, mut signals: Signals, mut interrupted: bool) -> Ex
                 }
             }
         }
-    });
-    code
+    })
 }
 
 fn quit() -> ExitCode {
@@ -129,7 +120,11 @@ fn next_read(reload: ReloadInterval) -> Duration {
     Duration::from_secs_f64(varied.max(0.1))
 }
 
-struct Signals {
+/// The signals that mean something to the process. From when this is made on none of them ends it unasked, or is ignored by the kernel because
+/// the process is the first of its container: so it is made before anything is opened.
+pub struct Signals {
+    /// They are waited for on the main thread alone.
+    runtime: Runtime,
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
@@ -140,30 +135,37 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Signals> {
+    /// Takes them from the kernel's defaults.
+    pub fn new() -> std::io::Result<Signals> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let take = |kind| runtime.block_on(async { signal(kind) });
         Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            reload: signal(SignalKind::user_defined1())?,
-            hang_up: signal(SignalKind::hangup())?,
-            upgrade: signal(SignalKind::user_defined2())?,
+            terminate: take(SignalKind::terminate())?,
+            interrupt: take(SignalKind::interrupt())?,
+            quit: take(SignalKind::quit())?,
+            reload: take(SignalKind::user_defined1())?,
+            hang_up: take(SignalKind::hangup())?,
+            upgrade: take(SignalKind::user_defined2())?,
+            runtime,
         })
     }
 
-    async fn next(&mut self, pause: Duration) -> Event {
-        let pause = tokio::time::sleep(pause);
-        tokio::pin!(pause);
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return Event::Terminate,
-                _ = self.interrupt.recv() => return Event::Interrupt,
-                _ = self.quit.recv() => return Event::Quit,
-                _ = self.reload.recv() => return Event::Reload,
-                _ = self.hang_up.recv() => {}
-                _ = self.upgrade.recv() => {}
-                () = &mut pause => return Event::Look,
+    fn next(&mut self, pause: Duration) -> Event {
+        let Signals { runtime, terminate, interrupt, quit, reload, hang_up, upgrade } = self;
+        runtime.block_on(async {
+            let pause = tokio::time::sleep(pause);
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return Event::Terminate,
+                    _ = interrupt.recv() => return Event::Interrupt,
+                    _ = quit.recv() => return Event::Quit,
+                    _ = reload.recv() => return Event::Reload,
+                    _ = hang_up.recv() => {}
+                    _ = upgrade.recv() => {}
+                    () = &mut pause => return Event::Look,
+                }
             }
-        }
+        })
     }
 }

@@ -68,6 +68,8 @@ async fn converse(
     // How a connection ends concerns nobody but its peer.
     let conversation = async {
         tokio::select! {
+            // What was asked in time is read first, however late we look.
+            biased;
             _ = &mut connection => return,
             () = last_request => {}
         }

@@ -177,6 +177,7 @@ impl Listeners {
                 fresh.insert(*address, Sockets::open(*address, self.size, &addresses)?);
             }
         }
+        fresh.values().try_for_each(Sockets::listen)?;
         for (address, server) in &servers {
             if let Some(listener) = self.open.get(address) {
                 listener.inner.server.store(Arc::clone(server));
@@ -245,7 +246,7 @@ impl Listener {
         let inner = Arc::new(ListenerState { local, server: ArcSwap::new(server) });
         let udp = udp.into_iter().map(|at| Workers::start(at, &inner, shared)).collect();
         let tcp_stop = CancellationToken::new();
-        let tcp = tcp::serve(Arc::clone(&inner), Arc::clone(shared), tcp, tcp_stop.clone());
+        let tcp = tcp::serve(Arc::clone(&inner), Arc::clone(shared), tcp.into(), tcp_stop.clone());
         Listener { inner, tcp_stop, tcp: shared.runtime.spawn(tcp), udp }
     }
 }

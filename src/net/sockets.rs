@@ -7,7 +7,7 @@
 //! address, also to one that comes later. TCP has one socket for all.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use periplus_core::interfaces::interface_addresses;
@@ -41,7 +41,8 @@ pub(crate) const TCP_BACKLOG: usize = 1024;
 pub(super) struct Sockets {
     /// Where TCP listens; tells the port when 0 was asked for.
     pub(super) local: SocketAddr,
-    pub(super) tcp: TcpListener,
+    /// Nobody can connect before [`Sockets::listen`].
+    pub(super) tcp: Socket,
     /// One socket for each worker.
     pub(super) udp: Vec<(UdpAddress, Vec<WorkerSocket>)>,
 }
@@ -89,13 +90,11 @@ impl Sockets {
         size: Size,
         wildcard: Option<&[ListenAddress]>,
     ) -> Result<Sockets, ListenError> {
-        let tcp =
-            tcp_socket(address).map_err(|error| ListenError { step: "Listen", address, error })?;
+        let not_bound = |error| ListenError { step: "Listen", address, error };
+        let tcp = bind_tcp(address).map_err(not_bound)?;
         // With port 0 the system chose one; UDP must have the same.
-        address = match tcp.local_addr() {
-            Ok(address) => address,
-            Err(error) => return Err(ListenError { step: "Listen", address, error }),
-        };
+        let local = tcp.local_addr().map_err(not_bound)?;
+        address = local.as_socket().unwrap_or(address);
         let port = address.port();
         let open = |address: UdpAddress| Ok((address, address.open(size.workers, size)?));
         let Some(others) = wildcard else {
@@ -114,6 +113,12 @@ impl Sockets {
         // Where one cannot be bound, the wildcard's sockets serve it.
         udp.extend(own.into_iter().filter_map(|address| open(address).ok()));
         Ok(Sockets { local: address, tcp, udp })
+    }
+
+    /// Lets peers connect. Not before all is there that a configuration needs: who is connected is owed an answer.
+    pub(super) fn listen(&self) -> Result<(), ListenError> {
+        let listen = self.tcp.listen(TCP_BACKLOG as i32);
+        listen.map_err(|error| ListenError { step: "Listen", address: self.local, error })
     }
 }
 
@@ -194,12 +199,6 @@ fn udp_socket(address: SocketAddr, buffer: usize, wildcard: bool) -> io::Result<
         crate::sys::want_local_address(&socket, address.is_ipv6())?;
     }
     Ok(socket)
-}
-
-fn tcp_socket(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = bind_tcp(address)?;
-    socket.listen(TCP_BACKLOG as i32)?;
-    Ok(socket.into())
 }
 
 /// A bound socket that does not listen yet: nobody can connect.

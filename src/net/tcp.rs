@@ -129,17 +129,11 @@ impl Connection {
             let was_partial = received.is_partial();
             let impatient = open && (stopping || self.owed.is_empty() || may_read && was_partial);
             tokio::select! {
-                read = stream.read_buf(&mut received.bytes), if may_read => {
-                    if read? == 0 {
-                        // The peer sends no more, but may still read.
-                        open = false;
-                        continue;
-                    }
-                    let whole = self.take_messages(&mut received.bytes, stream, place).await?;
-                    received.make_room(place)?;
-                    if !stopping && (whole || !was_partial) {
-                        patience.as_mut().reset(received.deadline());
-                    }
+                // Patience ends only where nothing else is ready: whoever asked in time gets an answer, however late we look.
+                biased;
+                () = stop.cancelled(), if open && !stopping => {
+                    stopping = true;
+                    patience.as_mut().reset(tokio::time::Instant::now() + LAST_MESSAGE);
                 }
                 Some(done) = self.owed.join_next(), if !self.owed.is_empty() => {
                     place.used(Instant::now());
@@ -157,11 +151,19 @@ impl Connection {
                         patience.as_mut().reset(received.deadline());
                     }
                 }
-                () = &mut patience, if impatient => open = false,
-                () = stop.cancelled(), if open && !stopping => {
-                    stopping = true;
-                    patience.as_mut().reset(tokio::time::Instant::now() + LAST_MESSAGE);
+                read = stream.read_buf(&mut received.bytes), if may_read => {
+                    if read? == 0 {
+                        // The peer sends no more, but may still read.
+                        open = false;
+                        continue;
+                    }
+                    let whole = self.take_messages(&mut received.bytes, stream, place).await?;
+                    received.make_room(place)?;
+                    if !stopping && (whole || !was_partial) {
+                        patience.as_mut().reset(received.deadline());
+                    }
                 }
+                () = &mut patience, if impatient => open = false,
             }
         }
         Ok(())
