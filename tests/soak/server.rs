@@ -1,10 +1,12 @@
 //! Periplus as a process of its own, with a cluster of a hundred Services.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use crate::group::{Group, Limits};
 use crate::support::client::wait_for_page;
@@ -14,6 +16,10 @@ use crate::support::process::{Process, threads};
 
 /// Services of the cluster.
 const SERVICES: usize = 100;
+/// How long a page may take: what manifests have as `timeoutSeconds` of a probe.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks at `/health`.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How to start one.
 #[derive(Clone, Copy, Default)]
@@ -157,22 +163,54 @@ impl Server {
         fs::read_dir(format!("/proc/{}/fd", self.process.id())).map_or(0, Iterator::count)
     }
 
-    /// Whether `/health` says 200 within a second.
-    pub(crate) fn is_healthy(&self) -> bool {
-        page(self.health, "/health").is_ok_and(|page| page.starts_with("HTTP/1.1 200"))
+    /// Does something, and meanwhile asks `/health` once a second; gives also how often that was, and what was said that is not 200.
+    pub(crate) fn watched<T>(&self, act: impl FnOnce() -> T) -> (T, usize, Vec<String>) {
+        std::thread::scope(|scope| {
+            // Gone when it is done, and when it panics.
+            let (running, over) = mpsc::channel::<()>();
+            let watch = scope.spawn(move || {
+                let (mut asked, mut bad) = (0, Vec::new());
+                loop {
+                    let begun = Instant::now();
+                    let said =
+                        page(self.health, "/health").unwrap_or_else(|error| error.to_string());
+                    asked += 1;
+                    if !said.starts_with("HTTP/1.1 200") {
+                        bad.push(said);
+                    }
+                    let rest = LOOK.saturating_sub(begun.elapsed());
+                    if over.recv_timeout(rest) == Err(RecvTimeoutError::Disconnected) {
+                        return (asked, bad);
+                    }
+                }
+            });
+            let done = act();
+            drop(running);
+            let (asked, bad) = watch.join().expect("it does not panic");
+            (done, asked, bad)
+        })
     }
 
     /// The sum of a metric's series whose line begins with `start`.
     pub(crate) fn metric(&self, start: &str) -> f64 {
+        self.series(start).values().sum()
+    }
+
+    /// The series of a metric whose lines begin with `start`.
+    pub(crate) fn series(&self, start: &str) -> BTreeMap<String, f64> {
         let page = page(self.metrics, "/metrics").unwrap_or_default();
-        let values = page.lines().filter(|line| line.starts_with(start));
-        values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        let lines = page.lines().filter(|line| line.starts_with(start));
+        let series = lines.filter_map(|line| {
+            let (name, value) = line.rsplit_once(' ')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        });
+        series.collect()
     }
 }
 
 fn page(port: u16, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(
         format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes(),
     )?;
