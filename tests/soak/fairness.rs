@@ -12,6 +12,8 @@ use crate::upstream::Upstream;
 const RULES: usize = 400;
 /// How the offender's questions relate to those of all others together.
 const TIMES: f64 = 20.0;
+/// Bytes that the server has while questions wait.
+const MEMORY: u64 = 64 << 20;
 
 /// The flood is more than one CPU can answer.
 pub(crate) fn run(length: Length) -> String {
@@ -54,7 +56,7 @@ pub(crate) fn run(length: Length) -> String {
 pub(crate) fn waiting(length: Length) -> String {
     let upstream = Upstream::slow(Duration::from_millis(500));
     let block = format!("    errors\n    forward . {}\n    cache 30", upstream.address);
-    let limits = crate::group::Limits { memory: Some(64 << 20), cpu: None };
+    let limits = crate::group::Limits { memory: Some(MEMORY), cpu: None };
     let server = Server::start(Launch {
         limits,
         workers: Some(1),
@@ -74,7 +76,10 @@ pub(crate) fn waiting(length: Length) -> String {
     let mut flooded = [others(), flood.deaf()];
     load(&mut flooded, duration, Duration::from_secs(2), |_| {});
     let [others, flood] = flooded;
-    judge(length, &server, &alone.tally, &others.tally, &flood.tally)
+    let found = judge(length, &server, &alone.tally, &others.tally, &flood.tally);
+    let peak = server.memory().peak;
+    assert!(peak <= MEMORY * 8 / 10, "{peak} bytes resident");
+    format!("{found}; resident at most {:.1} MB", peak as f64 / f64::from(1 << 20))
 }
 
 fn judge(length: Length, server: &Server, alone: &Tally, others: &Tally, flood: &Tally) -> String {

@@ -50,7 +50,7 @@ const SCENARIOS: &[(&str, Needs, Scenario)] = &[
     ("overload-64", Needs::ControlGroup, |length| overload::run(length, 64)),
     ("overload-170", Needs::ControlGroup, |length| overload::run(length, 170)),
     ("fairness", Needs::Nothing, fairness::run),
-    ("fairness-waiting", Needs::Nothing, fairness::waiting),
+    ("fairness-waiting", Needs::ControlGroup, fairness::waiting),
     ("rollout-sigterm", Needs::Nothing, rollout::sigterm),
     ("rollout-takeover", Needs::Nothing, rollout::takeover),
     ("rollout-kill", Needs::Nothing, rollout::kill),
