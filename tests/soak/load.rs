@@ -23,6 +23,8 @@ pub(crate) struct Stream {
     due: Instant,
     /// Answers are left to the kernel, as a client does that only floods.
     deaf: bool,
+    /// An extended error (RFC 8914) to look for in the answers; then the questions have EDNS.
+    expected: Option<u8>,
     asked: u64,
     pub(crate) tally: Tally,
 }
@@ -41,6 +43,8 @@ pub(crate) struct Tally {
     pub(crate) sent: u64,
     /// By response code.
     pub(crate) answered: [u64; 16],
+    /// With the extended error that is looked for.
+    pub(crate) explained: u64,
     latencies: Vec<u32>,
 }
 
@@ -60,6 +64,7 @@ impl Stream {
             interval: Duration::from_secs_f64(1.0 / rate),
             due: Instant::now(),
             deaf: false,
+            expected: None,
             asked: 0,
             tally: Tally::default(),
         }
@@ -68,6 +73,12 @@ impl Stream {
     /// The same, not interested in answers.
     pub(crate) fn deaf(mut self) -> Stream {
         self.deaf = true;
+        self
+    }
+
+    /// The same, with EDNS; answers with an extended error are counted.
+    pub(crate) fn expecting(mut self, error: u8) -> Stream {
+        self.expected = Some(error);
         self
     }
 
@@ -83,7 +94,10 @@ impl Stream {
                 Names::Fresh(zone) => format!("n{:x}.{zone}", fastrand::u64(..)),
             };
             self.asked += 1;
-            self.clients[index].send(&name, self.deaf, now, &mut self.tally);
+            let edns = self.expected.map(|_| 1232);
+            let client = &mut self.clients[index];
+            let question = question(client.next, &name, 1, edns);
+            client.send(&question, self.deaf, now, &mut self.tally);
         }
         // A sender that cannot keep up sends as fast as it can, and does not make up for it later.
         self.due = self.due.max(now - Duration::from_millis(5));
@@ -98,18 +112,19 @@ impl Client {
         Client { socket: UdpSocket::from_std(socket), pending: vec![None; IDS], next: 0 }
     }
 
-    fn send(&mut self, name: &str, deaf: bool, now: Instant, tally: &mut Tally) {
+    /// The question has the next id.
+    fn send(&mut self, question: &[u8], deaf: bool, now: Instant, tally: &mut Tally) {
         let id = self.next;
         self.next = (self.next + 1) % IDS as u16;
         // A refusal is what a server that is gone looks like: the question is lost.
-        let _ = self.socket.send(&question(id, name, 1, None));
+        let _ = self.socket.send(question);
         tally.sent += 1;
         if !deaf {
             self.pending[usize::from(id)] = Some(now);
         }
     }
 
-    fn receive(&mut self, tally: &mut Tally) {
+    fn receive(&mut self, expected: Option<u8>, tally: &mut Tally) {
         let mut answer = [0; 512];
         loop {
             match self.socket.recv(&mut answer) {
@@ -119,6 +134,8 @@ impl Client {
                         continue;
                     };
                     tally.answered[usize::from(answer[3] & 15)] += 1;
+                    let explained = expected.is_some_and(|error| says(&answer[..length], error));
+                    tally.explained += u64::from(explained);
                     tally.latencies.push(sent.elapsed().as_micros() as u32);
                 }
                 Ok(_) => {}
@@ -148,6 +165,11 @@ impl Tally {
         let at = ((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1));
         Duration::from_micros(sorted.get(at).copied().unwrap_or(0).into())
     }
+}
+
+/// Whether an answer has an extended error with this code.
+fn says(answer: &[u8], error: u8) -> bool {
+    answer.windows(6).any(|bytes| bytes[..2] == [0, 15] && bytes[4..] == [0, error])
 }
 
 /// Sends for `duration`, calls `between` about every 100 ms, and then waits for answers for up to `patience`.
@@ -203,8 +225,8 @@ pub(crate) fn run(
         }
         for event in &events {
             let (stream, client) = owners[event.token().0];
-            let Stream { clients, tally, .. } = &mut streams[stream];
-            clients[client].receive(tally);
+            let Stream { clients, expected, tally, .. } = &mut streams[stream];
+            clients[client].receive(*expected, tally);
         }
     }
     for (stream, client) in owners {

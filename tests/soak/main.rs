@@ -7,8 +7,10 @@
 
 #![expect(unreachable_pub, reason = "a test binary has nobody outside to reach for its items")]
 
+mod configmap;
 mod cpu_limit;
 mod fairness;
+mod forwards_to_itself;
 mod group;
 mod half_open;
 mod load;
@@ -18,6 +20,7 @@ mod reload;
 mod rollout;
 mod server;
 mod support;
+mod trouble;
 mod upstream;
 mod wire;
 
@@ -55,6 +58,12 @@ const SCENARIOS: &[(&str, Needs, Scenario)] = &[
     ("rollout-takeover", Needs::Nothing, rollout::takeover),
     ("rollout-kill", Needs::Nothing, rollout::kill),
     ("reload", Needs::Nothing, reload::run),
+    ("configmap", Needs::Nothing, configmap::run),
+    ("loop", Needs::Nothing, forwards_to_itself::run),
+    ("upstream-dead", Needs::Nothing, trouble::dead),
+    ("upstream-outage", Needs::Nothing, trouble::outage),
+    ("upstream-scale", Needs::Nothing, trouble::scale),
+    ("upstream-scale-virtual", Needs::Nothing, trouble::scale_virtual),
     ("cpu-limit", Needs::ControlGroup, cpu_limit::run),
     ("cpu-resize", Needs::ControlGroup, cpu_limit::resize),
     ("half-open", Needs::NetworkNamespace, half_open::run),

@@ -35,19 +35,18 @@ pub(crate) fn run(length: Length) -> String {
 
 /// Reloads while questions are asked, one after the other; gives how many of how many questions were lost.
 fn reload(server: &Server, rate: f64, times: usize) -> (u64, u64) {
-    let done = || server.said().matches("Reloading complete").count();
-    let (first, mut asked_for) = (done(), 0);
+    let (first, mut asked_for) = (server.reloads(), 0);
     let mut streams = [Stream::new(&clients(1, 20), server.address, rate, Names::Known(names()))];
     // More time than it takes; the stream ends when all is done.
     let begun = Instant::now();
-    while done() - first < times {
+    while server.reloads() - first < times {
         assert!(
             begun.elapsed() < Duration::from_secs(120),
             "{} of {times} reloads",
-            done() - first
+            server.reloads() - first
         );
         load(&mut streams, Duration::from_secs(1), Duration::from_secs(2), |_| {
-            if asked_for < times && done() - first == asked_for {
+            if asked_for < times && server.reloads() - first == asked_for {
                 asked_for += 1;
                 server.signal("USR1");
             }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -40,7 +43,9 @@ pub(crate) struct Launch<'a> {
 pub(crate) struct Server {
     process: Process,
     pub(crate) address: SocketAddr,
-    _directory: tempfile::TempDir,
+    mount: Mount,
+    /// The server block up to where it may be another one.
+    head: String,
     health: u16,
     metrics: u16,
     /// Removed after the process has ended.
@@ -72,7 +77,7 @@ impl Server {
             .expect("a file can be written");
         let port = launch.port.unwrap_or_else(free_port);
         let [health, ready, metrics] = [free_port(), free_port(), free_port()];
-        let corefile = format!(
+        let head = format!(
             ".:{port} {{
     health 127.0.0.1:{health}
     ready 127.0.0.1:{ready}
@@ -80,13 +85,12 @@ impl Server {
         snapshot {}
     }}
     prometheus 127.0.0.1:{metrics}
-{}
-}}
 ",
-            path("cluster.json").display(),
-            launch.block
+            path("cluster.json").display()
         );
-        fs::write(path("Corefile"), corefile).expect("a file can be written");
+        let log = path("log");
+        let mount = Mount::new(directory);
+        mount.publish(&format!("{head}{}\n}}\n", launch.block));
         let limited = launch.limits.memory.is_some() || launch.limits.cpu.is_some();
         let group =
             limited.then(|| Group::new(launch.limits).expect("control groups can be made here"));
@@ -99,7 +103,7 @@ impl Server {
             "sh",
             env!("CARGO_BIN_EXE_periplus"),
         ]);
-        command.arg("--conf").arg(path("Corefile"));
+        command.arg("--conf").arg(mount.corefile());
         let options =
             [("--workers", launch.workers.map(u64::from)), ("--grace-period", launch.grace)];
         for (name, value) in options {
@@ -108,15 +112,21 @@ impl Server {
             }
         }
         let server = Server {
-            process: Process::start(&mut command, &path("log")),
+            process: Process::start(&mut command, &log),
             address: SocketAddr::from(([127, 0, 0, 1], port)),
-            _directory: directory,
+            mount,
+            head,
             health,
             metrics,
             group,
         };
         wait_for_page(ready, "/ready");
         server
+    }
+
+    /// Writes a Corefile with other lines of the server block; when they are in force is another matter.
+    pub(crate) fn configure(&self, block: &str) {
+        self.mount.publish(&format!("{}{block}\n}}\n", self.head));
     }
 
     /// Whether it has not ended.
@@ -127,6 +137,11 @@ impl Server {
     /// What it said so far.
     pub(crate) fn said(&self) -> String {
         self.process.said()
+    }
+
+    /// Reloads that are done.
+    pub(crate) fn reloads(&self) -> usize {
+        self.said().matches("Reloading complete").count()
     }
 
     /// Sends a signal: `TERM`, `KILL`, `USR1`.
@@ -205,6 +220,38 @@ impl Server {
             Some((name.to_owned(), value.parse().ok()?))
         });
         series.collect()
+    }
+}
+
+/// A folder with a Corefile, as the kubelet mounts a ConfigMap: a folder of its own for each version, and one link that is swapped.
+struct Mount {
+    directory: tempfile::TempDir,
+    versions: AtomicUsize,
+}
+
+impl Mount {
+    fn new(directory: tempfile::TempDir) -> Mount {
+        let mount = Mount { directory, versions: AtomicUsize::new(0) };
+        symlink("..data/Corefile", mount.corefile()).expect("a link can be made");
+        mount
+    }
+
+    fn corefile(&self) -> PathBuf {
+        self.directory.path().join("Corefile")
+    }
+
+    fn publish(&self, corefile: &str) {
+        let path = |name: &str| self.directory.path().join(name);
+        let version = format!("..{}", self.versions.fetch_add(1, Ordering::Relaxed));
+        fs::create_dir(path(&version)).expect("a folder can be made");
+        fs::write(path(&version).join("Corefile"), corefile).expect("a file can be written");
+        symlink(&version, path("..data_tmp")).expect("a link can be made");
+        let before = fs::read_link(path("..data"));
+        fs::rename(path("..data_tmp"), path("..data")).expect("a link can be swapped");
+        // The kubelet takes the old version away.
+        if let Ok(before) = before {
+            fs::remove_dir_all(self.directory.path().join(before)).expect("it is there");
+        }
     }
 }
 
