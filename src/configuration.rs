@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use periplus_core::corefile::{
-    Corefile, Diagnostic, Diagnostics, Directive, Failed, Key, Scheme, ServerBlock, parse_key,
-    shown, unknown_directive,
+    Corefile, Diagnostic, Diagnostics, Directive, Failed, Key, Scheme, ServerBlock, Span,
+    parse_key, shown, unknown_directive,
 };
 use periplus_core::lasting::Lasting;
 use periplus_core::liveness::Liveness;
@@ -23,6 +23,8 @@ use crate::source::Source;
 pub struct Configuration {
     /// What answers on each listen address.
     pub servers: BTreeMap<ListenAddress, Arc<Server>>,
+    /// The first key that asks for each listen address.
+    pub places: BTreeMap<ListenAddress, Span>,
     /// Zones on each listen address, for the start-up banner.
     pub zones: BTreeMap<ListenAddress, Vec<Name>>,
     /// What runs beside the servers.
@@ -178,11 +180,11 @@ fn build(corefile: &Corefile, surroundings: &Surroundings) -> Result<Configurati
         }
     }
     let debug = drafts.iter().any(|draft| draft.config.debug);
-    let (servers, zones) = group(drafts, &instance, &mut errors);
+    let (servers, places, zones) = group(drafts, &instance, &mut errors);
     if errors.has_errors() {
         return Err(errors);
     }
-    Ok(Configuration { servers, zones, instance, debug })
+    Ok(Configuration { servers, places, zones, instance, debug })
 }
 
 fn read_keys(
@@ -249,7 +251,12 @@ fn group(
     drafts: Vec<Draft>,
     instance: &Instance,
     errors: &mut Diagnostics,
-) -> (BTreeMap<ListenAddress, Arc<Server>>, BTreeMap<ListenAddress, Vec<Name>>) {
+) -> (
+    BTreeMap<ListenAddress, Arc<Server>>,
+    BTreeMap<ListenAddress, Span>,
+    BTreeMap<ListenAddress, Vec<Name>>,
+) {
+    let mut places = BTreeMap::new();
     let mut parts: BTreeMap<ListenAddress, ServerParts> = BTreeMap::new();
     let mut taken: Vec<(Key, BindAddress)> = Vec::new();
     let panics = instance.metrics.counter(
@@ -269,6 +276,7 @@ fn group(
                 }
                 taken.push((key.clone(), *host));
                 let address = ListenAddress { scheme: key.scheme, host: *host, port: key.port };
+                places.entry(address).or_insert(key.span);
                 let server = parts.entry(address).or_insert_with(|| ServerParts {
                     label: address.to_string(),
                     zones: Vec::new(),
@@ -295,7 +303,7 @@ fn group(
         .collect();
     let servers =
         parts.into_iter().map(|(address, parts)| (address, Arc::new(Server::new(parts)))).collect();
-    (servers, zones)
+    (servers, places, zones)
 }
 
 fn overlap(key: &Key, host: BindAddress, taken: &[(Key, BindAddress)]) -> Option<Diagnostic> {

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use periplus_core::corefile::{Corefile, Failed, Fingerprint, Severity};
+use periplus_core::corefile::{Corefile, Failed, Fingerprint, Severity, Sources};
 use periplus_core::memory::Budget;
 use periplus_core::metrics::{Counter, Registry};
 use periplus_core::name::Name;
@@ -85,21 +85,26 @@ struct Running {
 /// A configuration that is to be in force, and the tasks that get what its answers are made of. They end when it is dropped.
 struct Next {
     configuration: Configuration,
+    /// What it was read from, to say where something is asked for that cannot be had.
+    sources: Sources,
     fingerprint: Fingerprint,
     stop: CancellationToken,
     guard: DropGuard,
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// `FILE:LINE:COLUMN`.
+pub type Place = String;
+
 /// Why a configuration is not in force.
 #[derive(Debug)]
 pub enum StartError {
     /// The configuration is wrong: for whoever wrote it.
     Configuration(Box<Failed>),
-    /// A DNS socket cannot be opened: for whoever runs the machine.
-    Listen(ListenError),
-    /// An admin socket cannot be opened.
-    Admin(HttpAddress, io::Error),
+    /// A DNS socket cannot be opened that is asked for at this place: for whoever runs the machine.
+    Listen(Place, ListenError),
+    /// The same for an admin socket.
+    Admin(Place, HttpAddress, io::Error),
     /// The runtime cannot be started.
     Runtime(io::Error),
     /// A plugin lacks what its answers are made of. The reload is put off until it is there.
@@ -110,8 +115,10 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Configuration(failed) => write!(f, "{failed}"),
-            StartError::Listen(error) => write!(f, "{error}"),
-            StartError::Admin(address, error) => write!(f, "Listen: {address}: {error}"),
+            StartError::Listen(place, error) => write!(f, "{place}: {error}"),
+            StartError::Admin(place, address, error) => {
+                write!(f, "{place}: Listen: {address}: {error}")
+            }
             StartError::Runtime(error) => write!(f, "cannot start threads: {error}"),
             StartError::NotPrepared(plugin) => {
                 write!(f, "{plugin} has no data to answer from yet")
@@ -176,7 +183,7 @@ impl Program {
                 move || output.dropped() as f64
             },
         );
-        let next = Next::begin(configuration, corefile.fingerprint(), &runtime);
+        let next = Next::begin(configuration, &corefile, &runtime);
         let running = next.put_in_force(&runtime, &mut listeners, &mut admin)?;
         let mut watch = FileWatch::default();
         watch.watch(options.source.file(), &corefile.inputs);
@@ -210,7 +217,7 @@ impl Program {
 
     fn try_reload(&mut self) -> Result<(), StartError> {
         let (corefile, configuration) = configure(&self.options.source, &self.surroundings)?;
-        let next = Next::begin(configuration, corefile.fingerprint(), &self.runtime);
+        let next = Next::begin(configuration, &corefile, &self.runtime);
         match next.lacks(&self.running.instance) {
             Some(plugin) => {
                 self.put_off = Some(next);
@@ -421,18 +428,15 @@ fn configure(
 
 impl Next {
     /// Begins to get what answers are made of.
-    fn begin(
-        mut configuration: Configuration,
-        fingerprint: Fingerprint,
-        runtime: &Runtime,
-    ) -> Next {
+    fn begin(mut configuration: Configuration, corefile: &Corefile, runtime: &Runtime) -> Next {
         let _on = runtime.enter();
         let stop = CancellationToken::new();
         let guard = stop.clone().drop_guard();
         let needed = configuration.instance.preparations.iter_mut();
         let tasks = needed.filter_map(|needed| needed.task.take());
         let tasks = tasks.map(|task| begin(task, &stop)).collect();
-        Next { configuration, fingerprint, stop, guard, tasks }
+        let (sources, fingerprint) = (corefile.sources.clone(), corefile.fingerprint());
+        Next { configuration, sources, fingerprint, stop, guard, tasks }
     }
 
     /// The first plugin without data that takes the place of one with data: nobody is to be told that what was there is missing.
@@ -454,12 +458,14 @@ impl Next {
         admin: &mut Admin,
     ) -> Result<Running, StartError> {
         let _on = runtime.enter();
-        let Next { configuration, fingerprint, stop, guard, mut tasks } = self;
-        let Configuration { servers, zones, mut instance, debug } = configuration;
-        let opened = admin
-            .open(&instance.pages)
-            .map_err(|(address, error)| StartError::Admin(address, error))?;
-        listeners.apply(servers).map_err(StartError::Listen)?;
+        let Next { configuration, sources, fingerprint, stop, guard, mut tasks } = self;
+        let Configuration { servers, places, zones, mut instance, debug } = configuration;
+        let opened = admin.open(&instance.pages).map_err(|(word, address, error)| {
+            StartError::Admin(sources.place(word), address, error)
+        })?;
+        listeners.apply(servers).map_err(|(address, error)| {
+            StartError::Listen(sources.place(places[&address]), error)
+        })?;
         admin.apply(opened);
         crate::events::show_debug(debug);
         tasks

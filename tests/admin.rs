@@ -36,8 +36,11 @@ fn a_taken_port_stops_the_start_for_health_but_not_for_metrics() {
     let port = taken.local_addr().expect("a bound socket has an address").port();
     let with =
         |directive: &str| format!(".:PORT {{\n    {directive} 127.0.0.1:{port}\n    whoami\n}}\n");
-    let health = TestServer::try_start(&with("health"), &[]).map(drop);
-    assert!(matches!(health, Err(StartError::Admin(..))), "{health:?}");
+    let error = TestServer::try_start(&with("health"), &[]).map(drop).expect_err("it is taken");
+    let text = error.to_string();
+    assert!(matches!(error, StartError::Admin(..)), "{text}");
+    let expected = format!("/Corefile:2:5: Listen: 127.0.0.1:{port}: ");
+    assert!(text.contains(&expected), "{text}");
     let server =
         TestServer::try_start(&with("prometheus"), &[]).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(ask(server.address, "example.org", 1).additionals.len(), 2);

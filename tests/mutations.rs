@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use periplus::configuration::{self, Configuration, Surroundings};
-use periplus::program::StartError;
 use periplus::source::Source;
 use periplus_core::metrics::Registry;
 use periplus_core::output::Output;
@@ -18,8 +17,10 @@ use crate::support::ports::free_port;
 use crate::support::server::{TestServer, fill_in};
 
 const MUTANTS: u64 = 500;
-/// A machine that is this slow runs fewer.
-const MOST: Duration = Duration::from_secs(60);
+/// Of them, those that may not run here, and are only read.
+const ONLY_CHECKED: u64 = 100;
+/// It takes seconds.
+const MOST: Duration = Duration::from_secs(300);
 
 /// Realistic ones. All listen on loopback and forward to a port that nobody listens on.
 const COREFILES: [&str; 5] = [
@@ -299,9 +300,7 @@ fn five_hundred_broken_corefiles_leave_the_server_answering() {
     let (mut in_force, mut refused, mut only_checked) = (0, 0, 0);
     let mut now = behaviour(&mut server);
     for seed in 0..MUTANTS {
-        if begun.elapsed() > MOST {
-            break;
-        }
+        assert!(begun.elapsed() < MOST, "{seed} of {MUTANTS}");
         let base = &bases[seed as usize % bases.len()];
         let mutant = match seed < bases.len() as u64 {
             true => base.clone().into_bytes(),
@@ -321,8 +320,7 @@ fn five_hundred_broken_corefiles_leave_the_server_answering() {
                 Err(error) => {
                     refused += 1;
                     let text = error.to_string();
-                    let wrong = matches!(error, StartError::Configuration(_));
-                    assert!(!wrong || has_a_place(&text), "{text}\n{}", shown());
+                    assert!(has_a_place(&text), "{text}\n{}", shown());
                     assert_eq!(behaviour(&mut server), now, "{text}\n{}", shown());
                 }
             },
@@ -334,4 +332,5 @@ fn five_hundred_broken_corefiles_leave_the_server_answering() {
         begun.elapsed()
     );
     assert!(in_force > 50 && refused > 50, "{in_force} in force, {refused} refused");
+    assert!(only_checked <= ONLY_CHECKED, "{only_checked} were not put in force");
 }

@@ -46,7 +46,10 @@ fn a_port_that_is_taken_changes_nothing() {
     let port = taken.local_addr().expect("a bound socket has an address").port();
     server.write_corefile(&format!(".:{port} {{\n    bind 127.0.0.1\n    whoami\n}}\n"));
     let error = server.program().reload().expect_err("the port is taken");
-    assert!(matches!(error, StartError::Listen(_)), "{error}");
+    assert!(matches!(error, StartError::Listen(..)), "{error}");
+    let text = error.to_string();
+    let expected = format!("/Corefile:1:1: Listen: 127.0.0.1:{port}: ");
+    assert!(text.contains(&expected), "{text}");
     assert_eq!(answers(&ask(address, "name.test", 1)), ["name.test. 60 IN A 192.0.2.1"]);
 }
 

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::corefile::{Diagnostic, Diagnostics, Directive, Key, Scheme, Word, shown};
+use crate::corefile::{Diagnostic, Diagnostics, Directive, Key, Scheme, Span, Word, shown};
 use crate::identity::Identities;
 use crate::lasting::Lasting;
 use crate::liveness::Liveness;
@@ -252,14 +252,16 @@ impl Instance {
     }
 
     /// Registers a page of an admin HTTP listener. All pages with the same address share one listener, which
-    /// survives reloads. Where it cannot be opened, the configuration is refused.
+    /// survives reloads. Where it cannot be opened, the configuration is refused for this directive.
     pub fn serve(
         &mut self,
+        directive: &Directive,
         address: HttpAddress,
         path: &'static str,
         content: impl Fn() -> PageContent + Send + Sync + 'static,
     ) {
-        self.pages.push(Page { address, path, content: Arc::new(content), required: true });
+        let required = Some(directive.name.span);
+        self.pages.push(Page { address, path, content: Arc::new(content), required });
     }
 
     /// The same for a page that the server can do without: where its listener cannot be opened, that is logged.
@@ -269,7 +271,7 @@ impl Instance {
         path: &'static str,
         content: impl Fn() -> PageContent + Send + Sync + 'static,
     ) {
-        self.pages.push(Page { address, path, content: Arc::new(content), required: false });
+        self.pages.push(Page { address, path, content: Arc::new(content), required: None });
     }
 }
 
@@ -311,8 +313,8 @@ pub struct Page {
     pub path: &'static str,
     /// Makes the content for each request; must not block.
     pub content: Arc<dyn Fn() -> PageContent + Send + Sync>,
-    /// Whether the configuration is refused when its listener cannot be opened.
-    pub required: bool,
+    /// For which word the configuration is refused when its listener cannot be opened, if it is.
+    pub required: Option<Span>,
 }
 
 /// What a page says.

@@ -13,6 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use periplus_core::corefile::Span;
 use periplus_core::setup::{HttpAddress, Page, PageContent};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
@@ -63,19 +64,20 @@ pub struct Opened {
 
 impl Admin {
     /// Opens what a new configuration needs and is not open yet. Nothing changes for the pages that are served now.
-    pub fn open(&self, pages: &[Page]) -> Result<Opened, (HttpAddress, io::Error)> {
+    /// An error says which word asks for the address.
+    pub fn open(&self, pages: &[Page]) -> Result<Opened, (Span, HttpAddress, io::Error)> {
         let mut opened =
             Opened { wanted: group(pages), fresh: BTreeMap::new(), unopened: Pages::new() };
         let missing: Vec<SocketAddr> =
             opened.wanted.keys().filter(|at| !self.open.contains_key(at)).copied().collect();
         for at in missing {
-            let required = |page: &&Page| page.required && socket_address(&page.address) == at;
+            let mut here = pages.iter().filter(|page| socket_address(&page.address) == at);
             match bind_tcp(at) {
                 Ok(socket) => {
                     opened.fresh.insert(at, socket);
                 }
-                Err(error) => match pages.iter().find(required) {
-                    Some(page) => return Err((page.address.clone(), error)),
+                Err(error) => match here.find_map(|page| Some((page.required?, &page.address))) {
+                    Some((word, address)) => return Err((word, address.clone(), error)),
                     None => opened.give_up(at, &error),
                 },
             }
@@ -239,14 +241,14 @@ mod tests {
             address: HttpAddress { host: "127.0.0.1".into(), port },
             path: "/health",
             content: Arc::new(|| PageContent::text(200, "OK")),
-            required: true,
+            required: None,
         };
         // With one thread, no task runs unless somebody waits for it.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime can be started").block_on(async {
             let mut admin = Admin::default();
             for pages in [std::slice::from_ref(&page), &[], std::slice::from_ref(&page), &[]] {
-                let opened = admin.open(pages).unwrap_or_else(|(_, error)| panic!("{error}"));
+                let opened = admin.open(pages).unwrap_or_else(|(.., error)| panic!("{error}"));
                 admin.apply(opened);
                 assert_eq!(admin.open.len(), pages.len());
             }
@@ -267,7 +269,7 @@ mod tests {
                 let address = (*address).to_owned();
                 move || PageContent::text(200, address.clone())
             }),
-            required: true,
+            required: None,
         };
         type Expected<'a> = &'a [&'a [(&'a str, &'a str)]];
         let cases: &[(&[(&str, &str)], Expected<'_>)] = &[

@@ -165,16 +165,17 @@ impl Listeners {
     }
 
     /// Makes the open listeners those of `servers`: new ones are opened first, and only if all can be opened, those that stay get their
-    /// new server and those that are gone are closed. On an error nothing changes.
+    /// new server and those that are gone are closed. On an error, which says what could not be opened, nothing changes.
     pub fn apply(
         &mut self,
         servers: BTreeMap<ListenAddress, Arc<Server>>,
-    ) -> Result<(), ListenError> {
+    ) -> Result<(), (ListenAddress, ListenError)> {
         let addresses: Vec<_> = servers.keys().copied().collect();
         let mut fresh = BTreeMap::new();
         for address in servers.keys() {
             if !self.open.contains_key(address) {
-                fresh.insert(*address, Sockets::open(*address, self.size, &addresses)?);
+                let sockets = Sockets::open(*address, self.size, &addresses);
+                fresh.insert(*address, sockets.map_err(|error| (*address, error))?);
             }
         }
         fresh.values().try_for_each(Sockets::listen)?;

@@ -26,7 +26,7 @@ pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnosti
             instance.spawn("health", move |stop| check.run(stop));
         }
         let liveness = Arc::clone(&instance.liveness);
-        instance.serve(address, PATH, move || page(&liveness));
+        instance.serve(directive, address, PATH, move || page(&liveness));
     }
     errors.into_result(None)
 }

@@ -11,12 +11,13 @@ const PATH: &str = "/ready";
 
 /// Reads `ready [ADDRESS] { monitor until-ready|continuously }`. It adds no link to the chain.
 pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnostics> {
-    let (address, continuous) = parse(only_once(setup.directives)?)?;
+    let directive = only_once(setup.directives)?;
+    let (address, continuous) = parse(directive)?;
     let instance = &mut *setup.instance;
     instance.readiness.set_continuous(continuous);
     if instance.pages.iter().all(|page| page.path != PATH || page.address != address) {
         let page = ReadyPage::new(Arc::clone(&instance.readiness));
-        instance.serve(address, PATH, move || page.content());
+        instance.serve(directive, address, PATH, move || page.content());
     }
     Ok(None)
 }
