@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use crate::support::client::{ask, question, udp};
 use crate::support::process::threads;
 use crate::support::server::free_port;
+use crate::support::skip::skipped;
 
 fn periplus(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_periplus"));
@@ -384,7 +385,7 @@ fn there_are_as_many_threads_as_cpus_that_the_process_may_use() {
     command.args(["-c", &first, env!("CARGO_BIN_EXE_periplus")]).stdin(Stdio::null());
     match Process::start_with(command, corefile, &[]) {
         Ok(server) => check(server, 1),
-        Err(error) => eprintln!("\n*** SKIPPED: half of a test: taskset: {error} ***\n"),
+        Err(error) => skipped(&format!("workers on one CPU: taskset: {error}")),
     }
 }
 

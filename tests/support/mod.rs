@@ -10,6 +10,7 @@ pub mod process;
 pub mod real_api_server;
 pub mod relay;
 pub mod server;
+pub mod skip;
 pub mod test_api_server;
 pub mod upstream;
 pub mod wire;

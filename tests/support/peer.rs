@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::client::{question, udp_within};
 use super::process::Process;
 use super::server::{fill_in, free_port};
+use super::skip::skipped;
 
 /// How long it may take to start and to read the cluster.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -104,7 +105,7 @@ pub fn coredns(test: &str) -> Option<PathBuf> {
         Some(path) if path.is_file() => Some(path),
         Some(path) => panic!("COREDNS_BIN names {}, which is no file", path.display()),
         None => {
-            eprintln!("\n*** SKIPPED: {test}: COREDNS_BIN names no CoreDNS binary ***\n");
+            skipped(&format!("{test}: COREDNS_BIN names no CoreDNS binary"));
             None
         }
     }

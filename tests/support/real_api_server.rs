@@ -16,6 +16,7 @@ use super::api::Api;
 use super::cluster::objects;
 use super::process::Process;
 use super::server::free_port;
+use super::skip::skipped;
 
 /// How long either program may take to be ready, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -202,9 +203,9 @@ fn start_apiserver(
 fn binaries_or_skip(test: &str) -> Option<PathBuf> {
     let found = binaries();
     if found.is_none() {
-        eprintln!(
-            "\n*** SKIPPED: {test}: no etcd and kube-apiserver in KUBEBUILDER_ASSETS or /usr/local/kubebuilder/bin ***\n"
-        );
+        skipped(&format!(
+            "{test}: no etcd and kube-apiserver in KUBEBUILDER_ASSETS or /usr/local/kubebuilder/bin"
+        ));
     }
     found
 }
