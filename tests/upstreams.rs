@@ -95,6 +95,16 @@ fn nobody_notices_one_of_three_that_says_nothing() {
 }
 
 #[test]
+fn the_preferred_one_that_says_nothing_is_soon_left_alone() {
+    let upstreams = [Fake::start(says_nothing), Fake::answering()];
+    let server = TestServer::start(&corefile(&upstreams, "policy sequential"));
+    assert_eq!(codes(&load(server.address, 1000, 50)), [(NOERROR, 1000)].into());
+    // What was under way until three had waited in vain.
+    let lost = upstreams[0].asked().iter().filter(|asked| asked.qtype == 1).count();
+    assert!((1..200).contains(&lost), "{lost}");
+}
+
+#[test]
 fn nobody_notices_one_that_only_says_servfail() {
     let upstreams = [(); 2].map(|()| Fake::answering());
     upstreams[0].becomes(fails);

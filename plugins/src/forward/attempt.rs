@@ -155,9 +155,16 @@ impl<'a> Race<'a> {
         self.0.len()
     }
 
-    /// What happens next, with which upstream, and how many attempts that began before are still under way. What is over is taken out.
-    /// Without any attempt this never ends.
-    pub(super) async fn next(&mut self) -> (usize, usize, Event) {
+    /// When the last of some upstreams was asked, of those that are under way. One that is asked again was asked when it was first.
+    pub(super) fn asked_last(&self, is_meant: impl Fn(usize) -> bool) -> Option<Instant> {
+        let attempts = self.0.iter().enumerate().filter(|(at, (number, _))| {
+            is_meant(*number) && self.0[..*at].iter().all(|(other, _)| other != number)
+        });
+        attempts.map(|(_, (_, attempt))| attempt.begun).max()
+    }
+
+    /// What happens next, and with which upstream. What is over is taken out. Without any attempt this never ends.
+    pub(super) async fn next(&mut self) -> (usize, Event) {
         std::future::poll_fn(|cx| {
             for index in 0..self.0.len() {
                 let (number, attempt) = &mut self.0[index];
@@ -166,7 +173,7 @@ impl<'a> Race<'a> {
                     if matches!(event, Event::Over(_)) {
                         self.0.remove(index);
                     }
-                    return Poll::Ready((number, index, event));
+                    return Poll::Ready((number, event));
                 }
             }
             Poll::Pending

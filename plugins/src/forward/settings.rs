@@ -31,8 +31,10 @@ pub(super) const ATTEMPTS_PER_UPSTREAM: u32 = 2;
 /// How long an upstream is waited for before another one is asked as well, unless `hedge_after` says otherwise. A resolver that has to ask
 /// others needs 20 to 100 ms for most names; nobody notices the rest of this.
 pub(super) const HEDGE_AFTER: Duration = Duration::from_millis(150);
-/// The same with `policy sequential`: who prefers the first upstream may do so because the others know less.
+/// The same with `policy sequential`, where the others' answers wait for the first one anyway.
 pub(super) const HEDGE_AFTER_SEQUENTIAL: Duration = Duration::from_millis(400);
+/// The least time that an upstream has with `policy sequential` before the answer of a later one counts.
+pub(super) const LEAST_HEAD_START: Duration = Duration::from_secs(1);
 /// Attempts for one question that wait at the same time.
 pub(super) const MOST_AT_ONCE: usize = 3;
 /// Questions in a row for which an upstream let its time pass before it is taken for dead until a probe says otherwise.
@@ -131,6 +133,12 @@ impl Settings {
             }
             Failover::Listed(codes) => codes.contains(&rcode),
         }
+    }
+
+    /// How long an upstream that is preferred may be silent before the answer of a later one counts. One that has not failed by then
+    /// fails after `read_timeout` at the latest, which is what CoreDNS waits for.
+    pub(super) fn head_start(&self) -> Duration {
+        LEAST_HEAD_START.max(self.read_timeout / 2)
     }
 
     /// Whether some answer of an upstream may hand the question on to the next stanza.

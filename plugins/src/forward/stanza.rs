@@ -17,14 +17,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use periplus_core::codes::Rcode;
 use periplus_core::reply::{Answer, ExtendedError, Failure, FailureKind, Reply};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Event, Race};
 use super::error::{Cause, ExchangeError, OTHER_CASE};
 use super::message::Asking;
 use super::metrics::ForwardMetrics;
-use super::policy::Policy;
 use super::probe::start_probing;
 use super::settings::{ATTEMPTS_PER_UPSTREAM, Failover, MOST_AT_ONCE, PROBE_TIMEOUT, Settings};
 use super::turns::Turns;
@@ -115,7 +114,7 @@ impl Stanza {
         let mut next = Some(first);
         // In a box because it seldom is any: the future is as large as what it may hold.
         let mut last: Option<Box<Result<Reply, ExchangeError>>> = None;
-        let mut denial: Option<HeldBack> = None;
+        let mut held: Option<HeldBack> = None;
         loop {
             if let Some(number) = next {
                 let attempts = failed + race.len() + 1;
@@ -131,16 +130,26 @@ impl Stanza {
                 if let Some(late) = late {
                     upstreams[late].metrics.hedged.add(1);
                 }
-            } else if race.len() == 0 {
+            } else if race.len() == 0 && held.is_none() {
                 break;
             }
             late = None;
-            let (number, before, event) = race.next().await;
-            if matches!(event, Event::Over(_))
-                && let Some(denial) = denial.as_mut().filter(|denial| before < denial.before)
-            {
-                denial.before -= 1;
-            }
+            let (number, event) = match held.take() {
+                None => race.next().await,
+                Some(one) => {
+                    let asked = race.asked_last(|other| turns.prefers(other, one.number));
+                    let Some(asked) = asked else { return Ok(*one.reply) };
+                    let until = asked + settings.head_start();
+                    // In a box because it is seldom needed.
+                    match Box::pin(timeout_at(until, race.next())).await {
+                        Ok(next) => {
+                            held = Some(one);
+                            next
+                        }
+                        Err(_) => return Ok(*one.reply),
+                    }
+                }
+            };
             match event {
                 Event::Late => {
                     if upstreams[number].health.was_late() {
@@ -149,13 +158,12 @@ impl Stanza {
                     late = Some(number);
                 }
                 Event::Over(Ok(reply)) if !settings.fails_over(reply.rcode, count) => {
-                    let is_held_back = before > 0
-                        && reply.rcode == Rcode::NXDOMAIN
-                        && matches!(settings.policy, Policy::Sequential);
-                    if !is_held_back {
+                    if race.asked_last(|other| turns.prefers(other, number)).is_none() {
                         return Ok(reply);
                     }
-                    denial = Some(HeldBack { before, reply: Box::new(reply) });
+                    if held.as_ref().is_none_or(|one| turns.prefers(number, one.number)) {
+                        held = Some(HeldBack { number, reply: Box::new(reply) });
+                    }
                 }
                 Event::Over(Ok(reply)) => {
                     rejected += 1;
@@ -175,13 +183,9 @@ impl Stanza {
                     }
                 }
             }
-            match denial.take() {
-                Some(denial) if denial.before == 0 => return Ok(*denial.reply),
-                held_back => denial = held_back,
-            }
             now = Instant::now();
             next = None;
-            if denial.is_some()
+            if held.is_some()
                 || now >= end
                 || !left(failed + race.len())
                 || race.len() >= MOST_AT_ONCE
@@ -246,10 +250,10 @@ impl Stanza {
     }
 }
 
-/// NXDOMAIN of an upstream that was asked because the one before it, which is preferred, took its time: that one may know more names.
+/// The reply of an upstream that was asked because one that is preferred took its time: that one may know other names.
 struct HeldBack {
-    /// Attempts that began before and are still under way.
-    before: usize,
+    /// Whose it is.
+    number: usize,
     reply: Box<Reply>,
 }
 
