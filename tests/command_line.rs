@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::support::client::{ask, question, udp};
 use crate::support::process::threads;
@@ -237,7 +238,11 @@ fn the_demo_leaves_nothing_behind() {
     let mut demo =
         Process { child, output, address: SocketAddr::from(([127, 0, 0, 1], port)), directory };
     wait_until_answering(demo.address);
-    assert_eq!(ask(demo.address, "web.shop.svc.cluster.local", 1).answers.len(), 1);
+    let begun = Instant::now();
+    while ask(demo.address, "web.shop.svc.cluster.local", 1).answers.len() != 1 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the demo's cluster is not known");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let written = std::fs::read_dir(temporary.path()).expect("a directory").next();
     let metadata = written.expect("the demo's directory").and_then(|written| written.metadata());
     assert_eq!(metadata.expect("it is there").permissions().mode() & 0o777, 0o700);
@@ -339,7 +344,7 @@ fn the_banner_names_zones_and_version() {
 
 /// The sockets are open when the first answer comes; until then the port refuses.
 fn wait_until_answering(address: SocketAddr) {
-    for _ in 0..200 {
+    for _ in 0..1200 {
         if std::net::TcpStream::connect(address).is_ok() {
             return;
         }
@@ -371,9 +376,17 @@ fn there_are_as_many_threads_as_cpus_that_the_process_may_use() {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let check = |mut server: Process, expected: usize| {
         server.wait_for_line("linux/");
-        let names = threads(server.child.id());
-        let count = |start: &str| names.iter().filter(|name| name.starts_with(start)).count();
-        assert_eq!((count("runtime"), count("udp-")), (expected, expected), "{names:?}");
+        // A thread has its name once it has run.
+        let begun = Instant::now();
+        loop {
+            let names = threads(server.child.id());
+            let count = |start: &str| names.iter().filter(|name| name.starts_with(start)).count();
+            if (count("runtime"), count("udp-")) == (expected, expected) {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{expected}: {names:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     };
     check(Process::start(corefile, &[]), cpus);
     // A quota is read by the same function of the standard library as the CPUs that are allowed.

@@ -200,6 +200,8 @@ fn what_a_reload_waited_for_ends_when_the_corefile_goes_back() {
     server.write_corefile(&corefile(&silent, 30, ""));
     put_off(&mut server);
     let mut connection = connections.recv_timeout(Duration::from_secs(30)).expect("it is asked");
+    connection.set_read_timeout(Some(Duration::from_secs(60))).expect("a time-out can be set");
+    connection.peek(&mut [0]).expect("the request comes");
     // Another text that needs the same goes on with what has begun.
     server.write_corefile(&corefile(&silent, 30, "whoami"));
     server.program().reload_if_changed();

@@ -81,8 +81,7 @@ fn a_stuck_worker_fails_the_page_until_it_goes_on() {
     assert!(is_healthy(port));
     let client = UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
     send(&client, server.address, "stuck.test");
-    let noticed = until(port, false);
-    assert!(noticed < Duration::from_secs(10), "noticed after {noticed:?}");
+    until(port, false);
     let page = http_get(port, "/health");
     assert!(page.starts_with("HTTP/1.1 503"), "{page}");
     let name = format!("worker udp-{}-", server.address.port());

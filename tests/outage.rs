@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use hickory_proto::op::ResponseCode;
 
 use crate::support::client::{answers, ask, decode, question, udp};
-use crate::support::server::TestServer;
+use crate::support::server::{TestServer, free_port};
 
 /// Between two questions of a client that tries again and again.
 const PROBE: Duration = Duration::from_millis(1500);
@@ -57,7 +57,7 @@ impl Upstream {
 
 #[test]
 fn known_names_go_on_resolving_and_the_end_of_the_outage_is_seen_within_five_seconds() {
-    let upstream = Upstream::start(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let upstream = Upstream::start(SocketAddr::from(([127, 0, 0, 1], free_port())));
     let server = TestServer::start(&format!(
         ".:PORT {{
     errors

@@ -93,7 +93,7 @@ fn with_debug_a_panic_ends_the_process() {
             let answer =
                 if over_tcp { tcp(address, &message) } else { udp_silence(address, &message) };
             assert_eq!(answer, None);
-            let status = (0..200).find_map(|_| {
+            let status = (0..1200).find_map(|_| {
                 std::thread::sleep(Duration::from_millis(50));
                 child.try_wait().expect("it is a child of this process")
             });

@@ -1,6 +1,7 @@
 //! Connections: pipelining, limits, and peers that misbehave.
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use crate::support::client::{connect, question, read, tcp, udp, write};
 use crate::support::server::TestServer;
@@ -47,9 +48,10 @@ fn a_frame_too_short_for_a_message_closes_the_connection() {
     let server = TestServer::start(COREFILE);
     for frame in [&[0_u8, 0][..], &[0, 5, 1, 2, 3, 4, 5]] {
         let mut stream = connect(server.address);
+        // An idle connection is closed after ten seconds.
+        stream.set_read_timeout(Some(Duration::from_secs(8))).expect("a time-out can be set");
         stream.write_all(frame).expect("the server reads");
         let mut rest = Vec::new();
-        // Closed or reset, but soon: the client's patience is the bound.
         let closed = stream.read_to_end(&mut rest);
         assert!(
             rest.is_empty()

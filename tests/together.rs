@@ -11,7 +11,9 @@ const QUESTIONS: usize = 100;
 /// So many datagrams fit every socket's buffer.
 const AT_ONCE: usize = 100;
 /// Nothing on loopback takes this long unless it is lost.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A forwarded question is given up half a second after.
+const TIME_OF_A_QUESTION: Duration = Duration::from_secs(4);
 const DO: u8 = 0x80;
 const CD: u8 = 0x10;
 
@@ -64,8 +66,9 @@ fn socket() -> UdpSocket {
     socket
 }
 
-#[test]
-fn ten_thousand_same_questions_are_one_to_the_upstream_for_each_cache_key() {
+/// An upstream that says nothing yet, a server, and clients that all wait for it; `None`: the first ones had their time before the last ones
+/// had asked.
+fn all_wait() -> Option<(UdpSocket, TestServer, Vec<UdpSocket>)> {
     let upstream = socket();
     let address = upstream.local_addr().expect("a bound socket has an address");
     // One attempt: while the answer is withheld, nothing is sent again for a datagram that was lost.
@@ -85,10 +88,19 @@ fn ten_thousand_same_questions_are_one_to_the_upstream_for_each_cache_key() {
             clients[index % CLIENTS].send_to(&asked(index), to).expect("loopback takes it");
         }
         while waiting(&mut server) < first + AT_ONCE {
-            assert!(begun.elapsed() < PATIENCE, "{first}: {} wait", waiting(&mut server));
+            if begun.elapsed() > TIME_OF_A_QUESTION {
+                return None;
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+    (begun.elapsed() < TIME_OF_A_QUESTION).then_some((upstream, server, clients))
+}
+
+#[test]
+fn ten_thousand_same_questions_are_one_to_the_upstream_for_each_cache_key() {
+    let (upstream, mut server, clients) =
+        std::iter::repeat_with(all_wait).take(10).flatten().next().expect("all can wait at once");
 
     // All wait. Only now the upstream looks at what it was asked, which must be one question for each pair of bits.
     let mut buffer = [0; 4096];

@@ -13,7 +13,7 @@ use crate::support::server::TestServer;
 fn wait_for_workers(port: u16, count: usize) {
     let begun = Instant::now();
     while workers(port) != count {
-        assert!(begun.elapsed() < Duration::from_secs(5), "{} of {count} workers", workers(port));
+        assert!(begun.elapsed() < Duration::from_secs(60), "{} of {count} workers", workers(port));
         std::thread::sleep(Duration::from_millis(5));
     }
 }

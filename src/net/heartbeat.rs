@@ -121,6 +121,7 @@ mod tests {
 
     #[test]
     fn only_who_stands_still_is_named() {
+        assert!(TICK * (STUCK + 1) < Duration::from_secs(10), "the page says so by then");
         let metrics = Registry::new(1);
         let workers = Heartbeats::new(&metrics);
         let (moving, stuck) = (workers.open("one".into()), workers.open("two".into()));

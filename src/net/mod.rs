@@ -178,7 +178,9 @@ impl Listeners {
                 fresh.insert(*address, sockets.map_err(|error| (*address, error))?);
             }
         }
-        fresh.values().try_for_each(Sockets::listen)?;
+        for (address, sockets) in &fresh {
+            sockets.listen().map_err(|error| (*address, error))?;
+        }
         for (address, server) in &servers {
             if let Some(listener) = self.open.get(address) {
                 listener.inner.server.store(Arc::clone(server));

@@ -1,12 +1,21 @@
 //! Ports for servers under test.
 
+use std::collections::HashSet;
 use std::net::{TcpListener, UdpSocket};
+use std::sync::{Mutex, PoisonError};
 
-/// Where systems take the ports of clients from is above; so no connection of another test takes one that was found free.
-const PORTS: std::ops::Range<u16> = 10_000..30_000;
+/// Where systems take the ports of clients from is above; so no connection of another test takes one that was found free. Some tests have
+/// ports of their own from 21,000 on.
+const PORTS: std::ops::Range<u16> = 10_000..21_000;
 
-/// A port that is free for UDP and TCP on all loopback addresses at the moment.
+/// Ports that were given out. Listeners share a port with whoever asks for it: two tests that found the same one free would get each other's
+/// questions.
+static TAKEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
+
+/// A port that is free for UDP and TCP on all loopback addresses at the moment. Nobody else in this process gets it.
 pub fn free_port() -> u16 {
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let taken = taken.get_or_insert_default();
     for _ in 0..1000 {
         let port = fastrand::u16(PORTS);
         let (any, own) = (("::", port), ("127.0.0.1", port));
@@ -14,7 +23,7 @@ pub fn free_port() -> u16 {
             && UdpSocket::bind(any).is_ok()
             && TcpListener::bind(own).is_ok()
             && UdpSocket::bind(own).is_ok();
-        if is_free {
+        if is_free && taken.insert(port) {
             return port;
         }
     }

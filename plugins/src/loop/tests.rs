@@ -213,8 +213,7 @@ fn a_probe_that_nobody_answers_is_tried_again_and_changes_nothing() {
         RUNTIME.block_on(UdpSocket::bind("127.0.0.1:0")).expect("the loopback has free ports");
     let address = silent.local_addr().expect("a bound socket has an address");
     let state = Arc::new(State::new(name("."), ":53".into(), Gauge::default()));
-    let pace =
-        Pace { answer: Duration::from_millis(10), round: Duration::from_millis(200), ..PACE };
+    let pace = Pace { answer: Duration::from_millis(10), round: Duration::from_secs(2), ..PACE };
     let probing = watch(Arc::clone(&state), address, pace);
     RUNTIME
         .block_on(async { tokio::time::timeout(Duration::from_secs(10), probing).await })
