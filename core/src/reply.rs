@@ -295,7 +295,7 @@ pub enum FailureKind {
     Other,
     /// No server that could know the answer gave a usable one: a resolution failure (RFC 9520 section 2).
     Resolution,
-    /// Nobody was asked, because too many others wait.
+    /// Nobody was asked: too many others wait, or the client will not wait for much longer.
     Rejected,
     /// A resolution failure that is remembered: nobody was asked again.
     Cached,

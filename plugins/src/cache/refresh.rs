@@ -400,11 +400,9 @@ impl Drop for Ticket {
 
 /// The question as the cache asks it for all: over TCP, so that nothing is cut, from nobody, AD set (CoreDNS `plugin/cache`).
 fn background_query(query: &Query) -> Query {
-    let nobody = Query::empty();
     let mut query = as_usual(query);
     query.flags |= flags::AD;
     query.transport = Transport::Tcp;
-    query.peer = nobody.peer;
-    query.received = nobody.received;
+    query.peer = Query::empty().peer;
     query
 }

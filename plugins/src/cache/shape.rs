@@ -5,6 +5,7 @@
 //! wait for each other and share failures. Answers are kept for all.
 
 use std::hash::{BuildHasher, Hasher};
+use std::time::Instant;
 
 use periplus_core::codes::{Rcode, flags};
 use periplus_core::edns::Edns;
@@ -78,10 +79,12 @@ fn is_bare(edns: &Edns) -> bool {
         && (edns.version, edns.extended_rcode) == (0, 0)
 }
 
-/// The same question as usual clients ask it. What is asked in nobody's name does not fail for one client's fault.
+/// The same question as usual clients ask it, now. What is asked in nobody's name does not fail for one client's fault, or for the time
+/// that it has waited.
 pub(super) fn as_usual(query: &Query) -> Query {
     let mut query = query.clone();
     query.flags = flags::RD | query.flags & ELSEWHERE;
+    query.received = Instant::now();
     if let Some(edns) = &mut query.edns {
         let (udp_size, flags) = (edns.udp_size, edns.flags & flags::DO);
         *edns = Edns { udp_size, flags, ..Edns::default() };

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use periplus_core::codes::Rcode;
 use periplus_core::plugin::{Later, Next, Outcome, OwnedNext, Plugin};
 use periplus_core::query::Query;
-use periplus_core::reply::{Answer, Failure, FailureKind};
+use periplus_core::reply::{Answer, ExtendedError, Failure, FailureKind};
 use tokio::time::Instant;
 
 use super::message::Asking;
-use super::settings::TOTAL;
+use super::settings::{LEAST_TIME, TOTAL};
 use super::stanza::{Stanza, Verdict};
 
 /// All stanzas of one server block, a link of its chain.
@@ -49,11 +49,14 @@ async fn forward(
 ) -> Answer {
     let query = &*asking.query;
     let mut now = Instant::now();
-    let end = now + TOTAL;
+    let end = Instant::from_std(query.received + TOTAL);
     // As in CoreDNS, a question that is handed on counts for each stanza it has passed.
     let mut permits: smallvec::SmallVec<[Permit; 1]> = smallvec::smallvec![permit];
     let mut index = first;
     loop {
+        if now + LEAST_TIME > end {
+            return out_of_time();
+        }
         let is_last = index + 1 == stanzas.len();
         match stanzas[index].ask(asking, now, end, is_last).await {
             Verdict::Answer(answer) => return answer,
@@ -79,6 +82,15 @@ fn rejected(stanza: &Stanza) -> Answer {
     let cause = format!("concurrent queries exceeded maximum {}", stanza.settings.max_concurrent);
     let failure = Failure::servfail(super::NAME, cause).of_kind(FailureKind::Rejected);
     Failure { rcode: Rcode::REFUSED, ..failure }.into()
+}
+
+fn out_of_time() -> Answer {
+    let text = "no time is left to ask an upstream server";
+    let extended = ExtendedError { code: ExtendedError::NO_REACHABLE_AUTHORITY, text: text.into() };
+    Failure::servfail(super::NAME, text)
+        .with_extended_error(extended)
+        .of_kind(FailureKind::Rejected)
+        .into()
 }
 
 /// The right to wait for an answer: one of `max_concurrent`. Given back when dropped, however the question ends.

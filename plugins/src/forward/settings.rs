@@ -11,9 +11,12 @@ use super::policy::Policy;
 
 /// Most TO words of a stanza; a file counts once, however many servers it names (CoreDNS).
 pub(super) const MOST_DESTINATIONS: usize = 15;
-/// All attempts for one question together. CoreDNS stops *beginning* attempts after 5 s; stub resolvers give up after 5 s and
-/// ask again, so that an answer, even SERVFAIL, is of use only before that.
+/// When all attempts are over, from when the client's question was received, however many names are looked up for it. CoreDNS stops
+/// *beginning* attempts for one name after 5 s; stub resolvers give up after 5 s and ask again, so that an answer, even SERVFAIL, is of
+/// use only before that.
 pub(super) const TOTAL: Duration = Duration::from_millis(4500);
+/// With less time than this nobody is asked: hardly any answer would come, and the upstream would be taken for slow.
+pub(super) const LEAST_TIME: Duration = Duration::from_millis(100);
 /// The least time to wait for a TCP connection, whatever `read_timeout` says (CoreDNS's shortest dial timeout).
 pub(super) const LEAST_DIAL: Duration = Duration::from_secs(1);
 /// How long a health probe waits (CoreDNS).

@@ -5,6 +5,7 @@ mod failover;
 mod health;
 mod hedging;
 mod hosts;
+mod in_time;
 mod limits;
 mod setup;
 mod spelling;
@@ -62,10 +63,7 @@ impl Fixture {
 
     /// The text of the failure, for the operator.
     fn failure(&self, query: &Query) -> String {
-        match self.ask(query) {
-            Answer::Failure(failure) => failure.cause.expect("a cause").to_string(),
-            other => panic!("no failure: {other:?}"),
-        }
+        cause(&self.ask(query))
     }
 
     /// The sum of all series of a metric, found by how their lines begin.
@@ -74,6 +72,11 @@ impl Fixture {
         let lines = text.lines().filter(|line| line.starts_with(beginning));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
+}
+
+fn cause(answer: &Answer) -> String {
+    let Answer::Failure(failure) = answer else { panic!("no failure: {answer:?}") };
+    failure.cause.as_ref().expect("a cause").to_string()
 }
 
 fn short(lines: &[String]) -> String {
@@ -87,4 +90,11 @@ fn short(lines: &[String]) -> String {
 fn over_tcp(mut query: Query) -> Query {
     query.transport = Transport::Tcp;
     query
+}
+
+/// With this clock nothing takes time but what waits for a timer.
+fn with_paused_clock<F: Future>(future: F) -> F::Output {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().start_paused(true).build();
+    runtime.expect("a runtime can be started").block_on(future)
 }

@@ -244,6 +244,7 @@ fn a_client_waits_no_longer_than_the_response_timer_and_the_answer_is_kept_for_t
     }
     world.after_asked(3);
     assert_eq!(world.asked(), 3, "once for the client, once in the background");
+    assert_ne!(world.last_asked().received, query.received, "which has all the time");
     gate.add_permits(1);
     eventually("the answer is kept", || ask()[1].ends_with("192.0.2.2"));
     assert_eq!(world.asked(), 3);

@@ -6,7 +6,7 @@ use periplus_core::codes::{Rcode, RecordType};
 use periplus_core::plugin::Outcome;
 
 use super::super::testing::{ScriptedUpstream, Step};
-use super::{Fixture, over_tcp, short};
+use super::{Fixture, over_tcp, short, with_paused_clock};
 use crate::testing::{RUNTIME, answer_lines, eventually, query};
 
 const HEDGED: &str = "periplus_forward_hedged_requests_total";
@@ -233,13 +233,7 @@ fn whatever_goes_wrong_the_end_comes_before_the_client_gives_up() {
     ] {
         let fixture = fixture(options, &upstreams);
         let asked = query("example.org.", RecordType::A);
-        // With this clock nothing takes time but what waits for a timer.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .expect("a runtime can be started");
-        let (answer, took) = runtime.block_on(async {
+        let (answer, took) = with_paused_clock(async {
             let begun = tokio::time::Instant::now();
             let answer = fixture.server.dispatch(&asked).wait().await;
             (answer, begun.elapsed())
