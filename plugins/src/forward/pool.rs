@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Limits {
     /// Longest time unused.
     pub(super) expire: Duration,
-    /// Longest life.
+    /// Longest life. A connection lives between three quarters of it and all of it: those made together do not go together.
     pub(super) max_age: Option<Duration>,
     /// Most connections kept.
     pub(super) max_idle: Option<usize>,
@@ -29,18 +29,23 @@ struct Idle<C> {
     used: Instant,
 }
 
-/// A connection and when it was made.
+/// A connection and how long it may be used.
 pub(super) struct Made<C> {
     /// The connection.
     pub(super) connection: C,
-    /// When it was made.
-    pub(super) at: Instant,
+    until: Option<Instant>,
 }
 
 impl<C> Pool<C> {
     /// An empty pool.
     pub(super) fn new(limits: Limits) -> Pool<C> {
         Pool { limits, idle: Mutex::default() }
+    }
+
+    /// A connection that was made just now.
+    pub(super) fn made(&self, connection: C, now: Instant) -> Made<C> {
+        let age = self.limits.max_age.map(|most| most - most.mul_f64(fastrand::f64() / 4.0));
+        Made { connection, until: age.and_then(|age| now.checked_add(age)) }
     }
 
     /// Takes out the connection that has waited longest, as CoreDNS does: all source ports stay in use. What may not be used any more
@@ -99,9 +104,7 @@ impl Limits {
 
     fn allow<C>(&self, idle: &Idle<C>, now: Instant) -> bool {
         now.saturating_duration_since(idle.used) <= self.expire
-            && self
-                .max_age
-                .is_none_or(|most| now.saturating_duration_since(idle.connection.at) <= most)
+            && idle.connection.until.is_none_or(|until| now <= until)
     }
 }
 
@@ -126,8 +129,8 @@ mod tests {
     #[test]
     fn the_connection_that_waited_longest_is_used_first() {
         let (pool, start) = (pool(10, None, None), Instant::now());
-        pool.give(Made { connection: 1, at: start }, start);
-        pool.give(Made { connection: 2, at: start }, start + SECOND);
+        pool.give(pool.made(1, start), start);
+        pool.give(pool.made(2, start), start + SECOND);
         assert_eq!(taken(&pool, start + SECOND), Some(1));
         assert_eq!(taken(&pool, start + SECOND), Some(2));
         assert_eq!(taken(&pool, start + SECOND), None);
@@ -136,11 +139,11 @@ mod tests {
     #[test]
     fn a_connection_idle_for_longer_than_expire_is_closed() {
         let (pool, start) = (pool(10, None, None), Instant::now());
-        pool.give(Made { connection: 1, at: start }, start);
-        pool.give(Made { connection: 2, at: start }, start + SECOND);
+        pool.give(pool.made(1, start), start);
+        pool.give(pool.made(2, start), start + SECOND);
         assert_eq!(taken(&pool, start + SECOND * 11), Some(2));
-        pool.give(Made { connection: 3, at: start }, start);
-        pool.give(Made { connection: 4, at: start }, start + SECOND * 5);
+        pool.give(pool.made(3, start), start);
+        pool.give(pool.made(4, start), start + SECOND * 5);
         pool.sweep(start + SECOND * 12);
         assert_eq!(pool.len(), 1);
         assert_eq!(taken(&pool, start + SECOND * 12), Some(4));
@@ -149,12 +152,23 @@ mod tests {
     #[test]
     fn a_connection_older_than_max_age_is_closed_however_busy_it_was() {
         let (pool, start) = (pool(10, Some(20), None), Instant::now());
-        pool.give(Made { connection: 1, at: start }, start + SECOND * 20);
-        pool.give(Made { connection: 2, at: start + SECOND * 5 }, start + SECOND * 20);
+        pool.give(pool.made(1, start), start + SECOND * 20);
+        pool.give(pool.made(2, start + SECOND * 15), start + SECOND * 20);
         assert_eq!(taken(&pool, start + SECOND * 21), Some(2));
-        pool.give(Made { connection: 3, at: start }, start + SECOND * 20);
+        pool.give(pool.made(3, start), start + SECOND * 20);
         pool.sweep(start + SECOND * 21);
         assert_eq!(pool.len(), 0);
+    }
+
+    #[test]
+    fn connections_that_were_made_together_do_not_go_together() {
+        let (pool, start) = (pool(100, Some(40), None), Instant::now());
+        (0..100).for_each(|number| pool.give(pool.made(number, start), start));
+        let left = [29, 35, 41].map(|age| {
+            pool.sweep(start + SECOND * age);
+            pool.len()
+        });
+        assert!(left[0] == 100 && (20..80).contains(&left[1]) && left[2] == 0, "{left:?}");
     }
 
     #[test]
@@ -162,9 +176,9 @@ mod tests {
         for (max_age, most) in [(None, 30), (Some(20), 20), (Some(40), 30)] {
             let start = Instant::now();
             let pool: Pool<u8> = Pool::new(pool(10, max_age, None).limits.of_age(SECOND * 30));
-            for (age, expected) in [(most, Some(1)), (most + 1, None)] {
+            for (age, expected) in [(most * 7 / 10, Some(1)), (most + 1, None)] {
                 let now = start + SECOND * age;
-                pool.give(Made { connection: 1, at: start }, now);
+                pool.give(pool.made(1, start), now);
                 assert_eq!(taken(&pool, now), expected, "{max_age:?}");
             }
         }
@@ -173,15 +187,15 @@ mod tests {
     #[test]
     fn no_more_than_max_idle_connections_are_kept() {
         let (pool, start) = (pool(10, None, Some(1)), Instant::now());
-        pool.give(Made { connection: 1, at: start }, start);
-        pool.give(Made { connection: 2, at: start }, start);
+        pool.give(pool.made(1, start), start);
+        pool.give(pool.made(2, start), start);
         assert_eq!(pool.len(), 1);
     }
 
     #[test]
     fn with_expire_0_a_connection_is_used_once() {
         let (pool, start) = (pool(0, None, None), Instant::now());
-        pool.give(Made { connection: 1, at: start }, start);
+        pool.give(pool.made(1, start), start);
         assert_eq!(taken(&pool, start + Duration::from_nanos(1)), None);
     }
 }

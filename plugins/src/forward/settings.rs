@@ -23,9 +23,9 @@ pub(super) const LEAST_DIAL: Duration = Duration::from_secs(1);
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The shortest pause between two probes; CoreDNS takes `health_check 0s` for no pause at all.
 pub(super) const LEAST_PROBE_INTERVAL: Duration = Duration::from_millis(10);
-/// How old a UDP socket gets at the most: so long its port can be guessed at, and so long a virtual address in front of several
-/// servers takes it to the same one.
-pub(super) const MOST_SOCKET_AGE: Duration = Duration::from_secs(30);
+/// How old a connection gets: so long a virtual address in front of several servers takes it to the same one. A UDP socket, whose port can
+/// be guessed at for so long, gets no older whatever `max_age` says.
+pub(super) const MOST_AGE: Duration = Duration::from_secs(30);
 /// How often idle connections are looked through (CoreDNS).
 pub(super) const SWEEP: Duration = Duration::from_secs(10);
 /// Attempts per upstream and question unless `max_connect_attempts` says otherwise (CoreDNS).

@@ -17,7 +17,7 @@ use super::message::{Asking, Expected, Mismatch, Request};
 use super::metrics::UpstreamMetrics;
 use super::patience::Patience;
 use super::pool::{Limits, Made, Pool};
-use super::settings::{HEDGE_AFTER, LEAST_DIAL, MOST_SOCKET_AGE, Settings};
+use super::settings::{HEDGE_AFTER, LEAST_DIAL, MOST_AGE, Settings};
 use super::tcp::{self, TcpConnection};
 use super::udp::UdpConnection;
 
@@ -74,8 +74,8 @@ impl Upstream {
             patience: Patience::new(settings.hedge_after.unwrap_or(HEDGE_AFTER)),
             metrics: UpstreamMetrics::new(Arc::clone(registry), address.to_string()),
             settings,
-            udp: Pool::new(limits.of_age(MOST_SOCKET_AGE)),
-            tcp: Pool::new(limits),
+            udp: Pool::new(limits.of_age(MOST_AGE)),
+            tcp: Pool::new(Limits { max_age: limits.max_age.or(Some(MOST_AGE)), ..limits }),
         }
     }
 
@@ -164,7 +164,7 @@ impl Upstream {
         let connection =
             UdpConnection::open(self.address, self.settings.source, request.datagram())
                 .map_err(|(step, cause)| self.failed("udp", None, step, cause))?;
-        Ok(Made { connection, at: now.into_std() })
+        Ok(self.udp.made(connection, now.into_std()))
     }
 
     /// Asks over TCP, where nobody who is not on the way can answer: the client's spelling will do.
@@ -212,7 +212,7 @@ impl Upstream {
         countdown.allow(now, self.settings.read_timeout.max(LEAST_DIAL));
         let opened = countdown.limit(TcpConnection::open(self.address, self.settings.source)).await;
         match opened.unwrap_or(Err((Step::Dial, Cause::Timeout))) {
-            Ok(connection) => Ok((Made { connection, at: now.into_std() }, false)),
+            Ok(connection) => Ok((self.tcp.made(connection, now.into_std()), false)),
             Err((step, cause)) => Err(self.failed("tcp", None, step, cause)),
         }
     }

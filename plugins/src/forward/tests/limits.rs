@@ -1,6 +1,7 @@
 //! Connections that are reused, and questions that wait at the same time.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use periplus_core::codes::{Rcode, RecordType};
@@ -120,6 +121,49 @@ fn a_tcp_connection_closed_instead_of_an_answer_is_tried_again_on_a_new_one() {
         if asked.from == first { vec![Step::Close] } else { vec![Step::Send(asked.address(2))] }
     });
     assert_eq!(fixture.short("example.org."), "2");
+}
+
+#[test]
+fn servers_added_behind_a_virtual_address_get_their_share_over_tcp() {
+    // As kube-proxy does: a connection stays with its server as long as it lives.
+    #[derive(Default)]
+    struct Relay {
+        servers: usize,
+        flows: HashMap<u16, usize>,
+        counts: [usize; 4],
+    }
+    let relay = Arc::new(Mutex::new(Relay { servers: 2, ..Relay::default() }));
+    let own = Arc::clone(&relay);
+    let upstream = ScriptedUpstream::new(move |asked| {
+        let mut relay = own.lock().expect("no panic");
+        let next = relay.flows.len() % relay.servers;
+        let server = *relay.flows.entry(asked.from.port()).or_insert(next);
+        relay.counts[server] += 1;
+        vec![Step::Send(asked.address(1))]
+    });
+    let fixture = Fixture::with_options("force_tcp", &upstream);
+    let round = async || {
+        relay.lock().expect("no panic").counts = [0; 4];
+        let mut asked = query("example.org.", RecordType::A);
+        asked.received = tokio::time::Instant::now().into_std();
+        let outcomes: Vec<Outcome> = (0..20).map(|_| fixture.server.dispatch(&asked)).collect();
+        futures::future::join_all(outcomes.into_iter().map(Outcome::wait)).await;
+        relay.lock().expect("no panic").counts
+    };
+    // Five seconds lie between two rounds, but only on the clock.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let counts = runtime.expect("a runtime can be started").block_on(async {
+        assert_eq!(round().await[2..], [0, 0]);
+        relay.lock().expect("no panic").servers = 4;
+        for _ in 0..8 {
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(5)).await;
+            tokio::time::resume();
+            round().await;
+        }
+        round().await
+    });
+    assert!(counts.iter().all(|count| *count >= 3), "{counts:?}");
 }
 
 #[test]
