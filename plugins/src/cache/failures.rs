@@ -4,7 +4,7 @@
 //! client or by one that tries again, is answered at once with what is known: that there was no answer a moment ago.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ const FIRST: Duration = Duration::from_secs(1);
 /// For how long one is that follows another. The section asks for longer ones up to five minutes, which is right for servers that ask
 /// authorities all over the world. An upstream of a cluster is back in seconds, and a client shall see that within five.
 const LONGEST: Duration = Duration::from_secs(2);
+/// For how long after a failure a source counts as failing.
+const RECENT: Duration = Duration::from_secs(30);
 /// Parts with a lock each.
 const PARTS: usize = 16;
 /// Failures in each part: 4096 of about 500 bytes in all. Of more the oldest go.
@@ -28,6 +30,9 @@ pub(super) struct Failures {
     /// None is remembered for longer; zero: none is at all.
     limit: Duration,
     parts: [Part; PARTS],
+    /// When time began here, and in milliseconds from then until when the source counts as failing.
+    begin: Instant,
+    recent: AtomicU64,
 }
 
 #[derive(Default)]
@@ -56,8 +61,22 @@ impl Remembered {
 }
 
 impl Failures {
-    pub(super) fn new(limit: Duration) -> Failures {
-        Failures { limit, parts: Default::default() }
+    pub(super) fn new(limit: Duration, now: Instant) -> Failures {
+        Failures { limit, parts: Default::default(), begin: now, recent: AtomicU64::new(0) }
+    }
+
+    /// Takes note that the source failed, whatever else becomes of it.
+    pub(super) fn note(&self, now: Instant) {
+        self.recent.store(self.since_begin(now + RECENT), Ordering::Relaxed);
+    }
+
+    /// Whether the source failed lately.
+    pub(super) fn are_recent(&self, now: Instant) -> bool {
+        self.since_begin(now) < self.recent.load(Ordering::Relaxed)
+    }
+
+    fn since_begin(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.begin).as_millis() as u64
     }
 
     /// The failure to tell again, if the question failed a moment ago.
@@ -73,7 +92,11 @@ impl Failures {
 
     /// Remembers a failure, if it is one of resolution.
     pub(super) fn keep(&self, asked: Asked<'_>, failure: &Failure, now: Instant) {
-        if failure.kind != FailureKind::Resolution || self.limit.is_zero() {
+        if failure.kind != FailureKind::Resolution {
+            return;
+        }
+        self.note(now);
+        if self.limit.is_zero() {
             return;
         }
         let part = self.part(asked.hash());

@@ -43,7 +43,13 @@ impl Shared {
             return Worth::Used;
         }
         match self.settings.fallback {
-            Some(how) if item.may_fall_back(now, how.window) => Worth::Spare,
+            Some(how) if item.may_fall_back(now, how.window) => {
+                if self.failures.are_recent(now) {
+                    Worth::Needed
+                } else {
+                    Worth::Spare
+                }
+            }
             _ => Worth::Over,
         }
     }
@@ -74,6 +80,7 @@ impl Shared {
     ) -> bool {
         let failed = is_failure(answer);
         if failed {
+            self.failures.note(now);
             spare.rest(now, concerned(shape, answer));
             let mut reply = self.spare_reply(spare, query, server);
             // The operator is to hear of it although the client has an answer.
@@ -108,8 +115,10 @@ impl Shared {
             match tokio::time::timeout(spare.how.response_timer, &mut later).await {
                 Ok(answer) => answer,
                 Err(_) => {
+                    let now = (shared.clock)();
+                    shared.failures.note(now);
                     // First, because those who wait for this exchange ask again when it is given up, and shall find this.
-                    spare.rest((shared.clock)(), by);
+                    spare.rest(now, by);
                     drop(later);
                     shared.try_on(&query, next, server);
                     shared.spare_reply(&spare, &query, server).into()

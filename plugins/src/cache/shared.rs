@@ -39,7 +39,7 @@ impl Shared {
         Shared {
             metrics: Metrics::new(setup, &settings.zones.joined()),
             store: Store::new(Side::BOTH.map(|side| settings.bounds(side, budget))),
-            failures: Failures::new(settings.servfail),
+            failures: Failures::new(settings.servfail, clock()),
             attempts: Arc::new(Semaphore::new(MOST_ATTEMPTS)),
             flights: Arc::default(),
             settings,

@@ -9,9 +9,10 @@
 //!
 //! Both sides (success and denial) lie in one map, so that looking a name up in both hashes it once and pins the map once. Only
 //! storing takes the side's lock, which no query that is answered from here ever does. What has to go is chosen as a clock with one hand
-//! does: a node that was asked for since the hand last passed stays for another round. Each store also looks at two more nodes
+//! does: a node that was asked for since the hand last passed stays for another round. Each store also looks at two other nodes
 //! and drops them if they are of no more use, and a task does the same for all nodes every few seconds, so that dead entries go
-//! whether others come or not. Replies that are only kept for a failure of the source (see [`Worth::Spare`]) make room first.
+//! whether others come or not. Replies that are only kept for a failure of the source (see [`Worth::Spare`]) stay while there is room,
+//! for nobody knows when it fails; but those of a flood go (see [`FLOOD_TIME`]).
 //!
 //! Why not moka, which bounds by weight and expires by entry too: its `get` notes every hit in a shared buffer and
 //! tends its queues on the caller's thread. Measured on two shared cores (release build, 23-byte names, random order, per `get`
@@ -29,6 +30,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use periplus_core::query::Query;
 
@@ -51,6 +53,8 @@ pub(super) enum Worth {
     Used,
     /// Its TTL is over; it answers when the source fails.
     Spare,
+    /// The same, and the source failed a moment ago.
+    Needed,
     /// Nothing.
     Over,
 }
@@ -104,6 +108,7 @@ impl Store {
         let mut ring = self.ring(side);
         let key = Lookup { question, side };
         let bytes = NODE_BYTES + question.name_length() + item.memory();
+        let now = item.stored;
         if bytes > ring.bounds.bytes {
             // An older item for the question would be wrong from now on.
             if let Some(node) = map.remove(&key) {
@@ -122,13 +127,14 @@ impl Store {
             Arc::new(Node { key: key.clone(), slot, bytes, seen: AtomicBool::new(again), item });
         ring.put(&node);
         map.insert(key, node);
-        if !ring.is_over_bounds() {
-            for _ in 0..SWEEP {
-                let Some(node) = ring.advance() else { continue };
-                if node.slot != slot && ring.may_drop(&node, worth(&node.item)) {
-                    map.remove(&node.key);
-                    ring.give_up(&node);
-                }
+        if ring.is_over_bounds() {
+            ring.overflows(now);
+        }
+        for _ in 0..SWEEP {
+            let Some(node) = ring.next_to_sweep() else { continue };
+            if node.slot != slot && ring.may_drop(&node, worth(&node.item)) {
+                map.remove(&node.key);
+                ring.give_up(&node);
             }
         }
         while ring.is_over_bounds() {
@@ -198,8 +204,10 @@ impl Store {
 const SWEEP: usize = 2;
 /// Nodes that are looked at under one lock by [`Store::sweep`].
 const PART: usize = 128;
-/// A side that is fuller than one in this many keeps no spare replies that were asked for only once.
-const ROOMY: usize = 4;
+/// A flood: within this time ...
+const FLOOD_TIME: Duration = Duration::from_secs(10);
+/// ... one in this many of a side's entries had to make room. What came until then leaves when its TTL is over, unless it was asked for again.
+const FLOOD_PART: usize = 4;
 /// Nodes that are looked at for one eviction: a store where all were asked for lately must not be walked to its end.
 const MOST_SECOND_CHANCES: usize = 64;
 /// What an entry costs beside its item and its name: node, key in the map, slots in map and ring, counts of references.
@@ -237,15 +245,38 @@ struct Node {
 struct Ring {
     slots: Vec<Option<Arc<Node>>>,
     free: Vec<usize>,
+    /// Where eviction goes on. It moves for nothing else, so that what came first goes first.
     hand: usize,
+    /// Where stores look for what is of no more use.
+    broom: usize,
     entries: usize,
     bytes: usize,
     bounds: Bounds,
+    overflow: Overflow,
+}
+
+/// How often there was no room.
+#[derive(Default)]
+struct Overflow {
+    /// When counting began.
+    since: Option<Instant>,
+    count: usize,
+    /// When that last was a flood.
+    flooded: Option<Instant>,
 }
 
 impl Ring {
     fn new(bounds: Bounds) -> Ring {
-        Ring { slots: Vec::new(), free: Vec::new(), hand: 0, entries: 0, bytes: 0, bounds }
+        Ring {
+            slots: Vec::new(),
+            free: Vec::new(),
+            hand: 0,
+            broom: 0,
+            entries: 0,
+            bytes: 0,
+            bounds,
+            overflow: Overflow::default(),
+        }
     }
 
     fn free_slot(&mut self) -> usize {
@@ -273,17 +304,26 @@ impl Ring {
         }
     }
 
-    /// Whether a node may go although there is room. Of the spare ones, a side that strangers fill with names that are asked for once
-    /// keeps only those that were asked for again.
+    /// Whether a node may go before others. Of the spare ones, those that were asked for again stay.
     fn may_drop(&self, node: &Node, worth: Worth) -> bool {
+        let flooded = self.overflow.flooded.is_some_and(|end| node.item.stored <= end);
         match worth {
             Worth::Used => false,
-            Worth::Spare => {
-                let full = self.entries > self.bounds.entries / ROOMY
-                    || self.bytes > self.bounds.bytes / ROOMY;
-                full && !node.seen.load(Relaxed)
-            }
             Worth::Over => true,
+            Worth::Spare if flooded => !node.seen.load(Relaxed),
+            Worth::Spare | Worth::Needed => self.is_over_bounds() && !node.seen.load(Relaxed),
+        }
+    }
+
+    /// Takes note that somebody has to make room.
+    fn overflows(&mut self, now: Instant) {
+        let Overflow { since, count, flooded } = &mut self.overflow;
+        if since.is_none_or(|since| now.saturating_duration_since(since) > FLOOD_TIME) {
+            (*since, *count) = (Some(now), 0);
+        }
+        *count += 1;
+        if *count > self.entries / FLOOD_PART {
+            *flooded = Some(now);
         }
     }
 
@@ -302,22 +342,27 @@ impl Ring {
         self.entries > self.bounds.entries || self.bytes > self.bounds.bytes
     }
 
-    /// Moves the hand one slot on and gives the node it passes.
-    fn advance(&mut self) -> Option<Arc<Node>> {
-        let slot = self.hand;
-        self.hand = (slot + 1) % self.slots.len().max(1);
-        self.slots.get(slot)?.clone()
+    fn next_to_sweep(&mut self) -> Option<Arc<Node>> {
+        advance(&self.slots, &mut self.broom)
     }
 
     /// The node to evict: the next one that was not asked for since the hand last passed; never the one in slot `keep`.
     fn victim(&mut self, keep: usize) -> Arc<Node> {
         let mut chances = MOST_SECOND_CHANCES;
         loop {
-            let Some(node) = self.advance().filter(|node| node.slot != keep) else { continue };
+            let node = advance(&self.slots, &mut self.hand);
+            let Some(node) = node.filter(|node| node.slot != keep) else { continue };
             if chances == 0 || !node.seen.swap(false, Relaxed) {
                 return node;
             }
             chances -= 1;
         }
     }
+}
+
+/// Moves a hand one slot on and gives the node it passes.
+fn advance(slots: &[Option<Arc<Node>>], hand: &mut usize) -> Option<Arc<Node>> {
+    let slot = *hand;
+    *hand = (slot + 1) % slots.len().max(1);
+    slots.get(slot)?.clone()
 }

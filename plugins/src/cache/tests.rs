@@ -15,12 +15,12 @@ mod together;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use periplus_core::codes::RecordType;
+use periplus_core::codes::{RecordType, edns_option};
 use periplus_core::corefile::parse;
 use periplus_core::edns::Edns;
 use periplus_core::plugin::{Outcome, Plugin};
 use periplus_core::query::{Query, Transport};
-use periplus_core::reply::Answer;
+use periplus_core::reply::{Answer, Failure, FailureKind};
 use periplus_core::server::Server;
 use periplus_core::setup::{Instance, Setup};
 use periplus_core::zone::Zones;
@@ -115,7 +115,12 @@ impl World {
 
     /// Moves the clock on.
     fn pass(&self, seconds: u64) {
-        *self.now.lock().expect("no test panics here") += Duration::from_secs(seconds);
+        self.wait(Duration::from_secs(seconds));
+    }
+
+    /// The same in parts of seconds.
+    fn wait(&self, duration: Duration) {
+        *self.now.lock().expect("no test panics here") += duration;
     }
 
     /// A query that arrives now.
@@ -187,7 +192,7 @@ fn with_option(query: Query, code: u16, data: &[u8]) -> Query {
 
 /// The same question as few ask it, each of another shape.
 fn odd(query: &Query) -> Vec<Query> {
-    use periplus_core::codes::{edns_option, flags};
+    use periplus_core::codes::flags;
     let flagged = |flags| changed(query.clone(), |query| query.flags = flags);
     let edns = |change: fn(&mut Edns)| {
         changed(with_edns(query.clone(), false), |query| {
@@ -205,6 +210,18 @@ fn odd(query: &Query) -> Vec<Query> {
         with_option(query.clone(), edns_option::COOKIE, b"123"),
         with_option(query.clone(), 65001, b"123"),
     ]
+}
+
+/// The extended errors that a client is told.
+fn extended_errors(answer: &Answer) -> Vec<u8> {
+    let opt = answer.reply().and_then(|reply| reply.opt.as_ref());
+    let options = opt.iter().flat_map(|opt| opt.options());
+    options.filter(|(code, _)| *code == edns_option::EDE).map(|(_, data)| data[1]).collect()
+}
+
+/// A failure of resolution.
+fn unresolved() -> Failure {
+    Failure::servfail("scripted", "nobody answers").of_kind(FailureKind::Resolution)
 }
 
 const POSITIVE: &[&str] = &["NOERROR qr rd ra", "answer: example.org. 300 IN A 192.0.2.1"];

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use periplus_core::codes::{Rcode, RecordType, edns_option, flags};
+use periplus_core::codes::{Rcode, RecordType, flags};
 use periplus_core::plugin::Outcome;
 use periplus_core::query::Query;
 use periplus_core::reply::{Answer, Failure, FailureKind};
 use tokio::sync::Semaphore;
 
 use super::{
-    NODATA, NXDOMAIN, OTHER, POSITIVE, SERVFAIL, World, changed, odd, settings, with_edns,
+    NODATA, NXDOMAIN, OTHER, POSITIVE, SERVFAIL, World, changed, extended_errors, odd, settings,
+    unresolved, with_edns,
 };
 use crate::testing::{RUNTIME, delayed, eventually, lines, replies::reply};
 
@@ -25,18 +26,8 @@ fn overdue(options: &str, overdue: u64) -> World {
     world
 }
 
-fn unresolved() -> Failure {
-    Failure::servfail("scripted", "nobody answers").of_kind(FailureKind::Resolution)
-}
-
 fn failing(world: &World) {
     world.script(|_| unresolved().into());
-}
-
-fn errors(answer: &Answer) -> Vec<u8> {
-    let opt = answer.reply().and_then(|reply| reply.opt.as_ref());
-    let options = opt.iter().flat_map(|opt| opt.options());
-    options.filter(|(code, _)| *code == edns_option::EDE).map(|(_, data)| data[1]).collect()
 }
 
 #[test]
@@ -111,12 +102,12 @@ fn who_understands_edns_is_told() {
     for (script, code) in [(POSITIVE, 3), (NXDOMAIN, 19)] {
         let world = World::replying("cache", script);
         let ask = || with_edns(world.query("example.org.", RecordType::A), false);
-        assert!(errors(&world.answer(&ask())).is_empty());
+        assert!(extended_errors(&world.answer(&ask())).is_empty());
         world.pass(1900);
         failing(&world);
         // The first time after asking, the second without.
         for _ in 0..2 {
-            assert_eq!(errors(&world.answer(&ask())), [code]);
+            assert_eq!(extended_errors(&world.answer(&ask())), [code]);
         }
     }
 }
@@ -267,7 +258,7 @@ fn all_who_wait_are_given_the_old_answer_as_they_understand_it() {
         let answers = together(&world, &queries, (asked == 2).then_some(&gate));
         for (query, answer) in queries.iter().zip(&answers) {
             assert_eq!(lines(query, answer)[..2], *STALE);
-            assert_eq!(errors(answer), if query.edns.is_some() { &[3][..] } else { &[] });
+            assert_eq!(extended_errors(answer), if query.edns.is_some() { &[3][..] } else { &[] });
         }
         world.after_asked(asked);
         assert_eq!(world.asked(), asked, "the first client's, and one in the background if slow");

@@ -6,11 +6,13 @@ use periplus_core::codes::RecordType;
 
 use super::super::item::Item;
 use super::super::side::Side;
-use super::{NXDOMAIN, SERVFAIL, World};
-use crate::testing::{eventually, replies::reply, run_tasks};
+use super::{NXDOMAIN, SERVFAIL, World, extended_errors, unresolved, with_edns};
+use crate::testing::{eventually, lines, replies::reply, run_tasks};
 
-/// More than a quarter of the default capacity.
-const MANY: usize = 4000;
+/// Many, and fewer than the default capacity.
+const MANY: usize = 8000;
+/// More than fit: when they have come, all have made room once.
+const FLOOD: usize = 30_000;
 
 /// A source that has an address for each name, for 300 seconds.
 fn positive(options: &str) -> World {
@@ -60,9 +62,8 @@ fn what_is_over_goes_although_nobody_comes() {
         ("cache {\nserve_stale off\n}", 0, 0),
         ("cache {\nserve_stale 1h\n}", 3599, MANY),
         ("cache {\nserve_stale 1h\n}", 3600, 0),
-        // What was asked for once leaves a side with room for others, but not an empty one.
-        ("cache", 0, 2500),
-        ("cache", 3599, 2500),
+        ("cache", 0, MANY),
+        ("cache", 3599, MANY),
         ("cache", 3600, 0),
     ];
     for (options, seconds, left) in cases {
@@ -88,26 +89,98 @@ fn server_errors_and_denials_go_too() {
     fill(&world, MANY);
     world.pass(900);
     sweep(&world, Side::Denial);
-    assert_eq!(entries(&world, Side::Denial), 2500);
+    assert_eq!(entries(&world, Side::Denial), MANY);
+    world.pass(3600);
+    sweep(&world, Side::Denial);
+    assert_eq!(entries(&world, Side::Denial), 0);
 }
 
 #[test]
-fn what_was_asked_for_again_outlives_what_was_asked_for_once() {
+fn all_that_is_known_is_answered_while_the_source_is_away_for_an_hour() {
     let world = positive("cache");
-    fill(&world, 100);
-    world.pass(301);
-    // Again, but not while it was fresh.
-    fill(&world, 100);
-    for index in 100..MANY {
+    fill(&world, MANY);
+    // Some are over before the source fails, some after.
+    world.pass(320);
+    sweep(&world, Side::Success);
+    world.script(|_| unresolved().into());
+    for _ in 0..58 {
+        world.ask("unknown.example.org.");
+        sweep(&world, Side::Success);
+        world.pass(60);
+    }
+    for index in 0..MANY {
+        let name = format!("n{index}.example.org.");
+        let query = with_edns(world.query(&name, RecordType::A), false);
+        let answer = world.answer(&query);
+        assert_eq!(extended_errors(&answer), [3], "{name}");
+        let expected = format!("answer: {name} 30 IN A 192.0.2.1");
+        assert_eq!(lines(&query, &answer)[1], expected);
+    }
+}
+
+#[test]
+fn a_flood_leaves_nothing_behind_but_what_came_after_it() {
+    let world = positive("cache");
+    fill(&world, FLOOD);
+    assert_eq!(entries(&world, Side::Success), 10_000);
+    world.pass(11);
+    for index in 0..100 {
+        world.ask(&format!("after{index}.example.org."));
+    }
+    world.pass(300);
+    // While the source fails nothing leaves that fits.
+    world.script(|_| unresolved().into());
+    world.ask("unknown.example.org.");
+    sweep(&world, Side::Success);
+    assert_eq!(entries(&world, Side::Success), 10_000);
+    world.pass(30);
+    sweep(&world, Side::Success);
+    assert_eq!(entries(&world, Side::Success), 100);
+}
+
+#[test]
+fn more_names_than_fit_are_no_flood_if_they_come_slowly() {
+    let world = positive("cache");
+    for index in 0..FLOOD {
+        if index % 200 == 0 {
+            world.pass(1);
+        }
         world.ask(&format!("n{index}.example.org."));
     }
-    world.pass(301);
-    world.script(|_| panic!("not asked"));
+    world.pass(300);
     sweep(&world, Side::Success);
+    assert_eq!(entries(&world, Side::Success), 10_000);
+}
+
+#[test]
+fn old_answers_make_room_before_those_in_use() {
+    let world = positive("cache");
+    fill(&world, 5000);
+    world.pass(300);
+    for index in 0..5000 {
+        world.ask(&format!("new{index}.example.org."));
+    }
+    for index in 0..2000 {
+        world.ask(&format!("newer{index}.example.org."));
+    }
+    assert_eq!(entries(&world, Side::Success), 10_000);
+    assert_eq!(world.metric("coredns_cache_evictions_total", Some("success")), 0.0);
+}
+
+#[test]
+fn what_was_asked_for_again_outlives_a_flood() {
+    let world = positive("cache");
+    fill(&world, FLOOD);
+    let again: Vec<String> =
+        (FLOOD - 100..FLOOD).map(|index| format!("n{index}.example.org.")).collect();
+    again.iter().for_each(|name| drop(world.ask(name)));
+    world.pass(300);
+    sweep(&world, Side::Success);
+    assert_eq!(entries(&world, Side::Success), again.len());
     let view = world.shared.store.view();
-    for index in 0..100 {
-        let query = world.query(&format!("n{index}.example.org."), RecordType::A);
-        assert!(view.find(world.shared.store.question(&query), Side::Success).is_some(), "{index}");
+    for name in &again {
+        let query = world.query(name, RecordType::A);
+        assert!(view.find(world.shared.store.question(&query), Side::Success).is_some(), "{name}");
     }
 }
 
