@@ -100,8 +100,8 @@ fn known_names_go_on_resolving_and_the_end_of_the_outage_is_seen_within_five_sec
         }
         std::thread::sleep(PROBE);
     }
-    // Three seconds and a probe; a busy machine adds its own.
-    assert!(waits.iter().flatten().all(|wait| *wait < Duration::from_secs(9)), "{waits:?}");
+    // Less than five seconds and a probe; a busy machine adds its own.
+    assert!(waits.iter().flatten().all(|wait| *wait < Duration::from_secs(8)), "{waits:?}");
     assert!(upstream.asked.load(Ordering::Relaxed) >= 2);
     upstream.end();
 }

@@ -16,8 +16,9 @@ use super::shape::{Asked, OwnedAsked};
 /// For how long the first failure of a question is remembered: RFC 9520 section 3.2 asks for a second at least.
 const FIRST: Duration = Duration::from_secs(1);
 /// For how long one is that follows another. The section asks for longer ones up to five minutes, which is right for servers that ask
-/// authorities all over the world. An upstream of a cluster is back in seconds, and a client shall see that within five.
-const LONGEST: Duration = Duration::from_secs(2);
+/// authorities all over the world. An upstream of a cluster is back in seconds, and a client shall see that within five, of which
+/// `forward` may need three.
+const LONGEST: Duration = Duration::from_millis(1500);
 /// For how long after a failure a source counts as failing.
 const RECENT: Duration = Duration::from_secs(30);
 /// Parts with a lock each.

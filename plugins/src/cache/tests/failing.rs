@@ -132,18 +132,47 @@ fn serve_stale_decides_where_it_is_given() {
 }
 
 #[test]
-fn a_source_that_failed_is_asked_again_after_three_seconds() {
+fn a_source_that_failed_is_asked_again_after_one_and_a_half_seconds() {
     let world = overdue("cache", 10);
     failing(&world);
-    for (pass, asked) in [(0, 2), (1, 2), (1, 2), (1, 3), (2, 3), (1, 4)] {
-        world.pass(pass);
+    for (pass, asked) in [(0, 2), (500, 2), (999, 2), (1, 3), (1499, 3), (1, 4)] {
+        world.wait(Duration::from_millis(pass));
         assert_eq!(world.ask("example.org."), STALE);
         assert_eq!(world.asked(), asked);
     }
     world.reply_with(OTHER);
-    world.pass(3);
+    world.wait(Duration::from_millis(1500));
     assert_eq!(world.ask("example.org."), OTHER);
     assert_eq!(world.ask("example.org."), FRESH_HIT);
+}
+
+#[test]
+fn the_end_of_an_outage_is_seen_within_five_seconds() {
+    // As long `forward` may refuse to ask anybody after the upstreams are back, as its README says.
+    const KNOWN_AFTER: Duration = Duration::from_secs(3);
+    const STEP: Duration = Duration::from_millis(50);
+    // Two clients, of which one asks for what is known and one for what is not; at all phases of what they were told before.
+    for phase in 0..60 {
+        let world = overdue("cache", 10);
+        failing(&world);
+        for _ in 0..100 + phase {
+            assert_eq!(world.ask("example.org."), STALE);
+            assert_eq!(world.ask("unknown.example.org."), ["SERVFAIL qr rd"]);
+            world.wait(STEP);
+        }
+        let mut waited = STEP * 0;
+        let mut are_new = [false; 2];
+        while are_new != [true; 2] {
+            assert!(waited < Duration::from_secs(5), "phase {phase}: {are_new:?}");
+            if waited == KNOWN_AFTER {
+                world.reply_with(OTHER);
+            }
+            are_new = ["example.org.", "unknown.example.org."]
+                .map(|name| world.ask(name).iter().any(|line| line.ends_with("192.0.2.2")));
+            world.wait(STEP);
+            waited += STEP;
+        }
+    }
 }
 
 #[test]
