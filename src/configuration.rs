@@ -246,16 +246,14 @@ fn read_keys(
     }
 }
 
+type ByAddress<T> = BTreeMap<ListenAddress, T>;
+
 /// Puts the zones of all blocks on their listen addresses, and refuses what would hide something (CoreDNS's overlap checks).
 fn group(
     drafts: Vec<Draft>,
     instance: &Instance,
     errors: &mut Diagnostics,
-) -> (
-    BTreeMap<ListenAddress, Arc<Server>>,
-    BTreeMap<ListenAddress, Span>,
-    BTreeMap<ListenAddress, Vec<Name>>,
-) {
+) -> (ByAddress<Arc<Server>>, ByAddress<Span>, ByAddress<Vec<Name>>) {
     let mut places = BTreeMap::new();
     let mut parts: BTreeMap<ListenAddress, ServerParts> = BTreeMap::new();
     let mut taken: Vec<(Key, BindAddress)> = Vec::new();
