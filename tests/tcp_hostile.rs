@@ -154,6 +154,7 @@ fn only_a_few_connections_may_send_long_messages_at_once() {
     });
     let open = open.collect::<Vec<_>>().len();
     assert!((1..=16).contains(&open), "{open} are open");
+    assert_eq!(server.dropped("long_message"), 40 - open as u64);
 }
 
 #[test]

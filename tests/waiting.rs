@@ -2,10 +2,18 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use crate::support::client::{answers, ask, decode, question, udp};
-use crate::support::server::{TestServer, free_port};
+use periplus_core::plugin::{Next, Outcome, Plugin};
+use periplus_core::query::Query;
+use periplus_core::reply::Answer;
+use periplus_core::setup::PluginKind;
+
+use crate::support::client::{
+    answers, ask, connect, decode, question, read, udp, udp_silence, write,
+};
+use crate::support::server::{TestServer, free_port, plugins_with};
 use crate::support::upstream::Upstream;
 
 /// Nothing on loopback takes this long unless it is lost.
@@ -112,6 +120,45 @@ fn a_slow_upstream_holds_nobody_else_up_and_its_answers_come_while_the_server_st
     let mut answer = [0; 512];
     let length = client.recv(&mut answer).expect("the answer comes");
     assert_eq!(decode(&answer[..length]).id, 7);
+}
+
+/// Gives no answer, once it was waited for.
+struct Silent;
+
+impl Plugin for Silent {
+    fn name(&self) -> &'static str {
+        "silent"
+    }
+
+    fn handle(&self, query: &Query, next: Next<'_>) -> Outcome {
+        match query.name().to_string().as_str() {
+            "silent.test." => Outcome::later(async { Answer::Silence }),
+            _ => next.run(query),
+        }
+    }
+}
+
+static PLUGINS: LazyLock<Vec<PluginKind>> = LazyLock::new(|| {
+    plugins_with(PluginKind { name: "silent", setup: |_| Ok(Some(Arc::new(Silent))) })
+});
+
+#[test]
+fn silence_that_was_waited_for_is_counted() {
+    let corefile = ".:PORT {\n    silent\n    whoami\n}\n";
+    let server = TestServer::try_start_with(&PLUGINS, corefile, &[], 1);
+    let mut server = server.unwrap_or_else(|error| panic!("{error}"));
+    let silent = question(1, "silent.test", 1, None);
+    let mut stream = connect(server.address);
+    write(&mut stream, &silent);
+    write(&mut stream, &question(2, "test", 1, None));
+    assert_eq!(read(&mut stream).expect("the connection goes on")[..2], [0, 2]);
+    assert_eq!(udp_silence(server.address, &silent), None);
+    let line = "periplus_dropped_requests_total{reason=\"no_answer_due\"} 2\n";
+    let begun = Instant::now();
+    while !server.program().metrics().expose().contains(line) {
+        assert!(begun.elapsed() < PATIENCE, "{}", server.program().metrics().expose());
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

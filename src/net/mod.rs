@@ -70,6 +70,8 @@ struct Shared {
     put_off: Counter,
     /// Answers that the kernel did not take.
     unsent: Counter,
+    /// Connections closed because there was no room for another long message.
+    too_long: Counter,
     runtime: tokio::runtime::Handle,
     /// Requests received so far, for telling when traffic has gone quiet.
     requests: AtomicU64,
@@ -134,6 +136,7 @@ impl Listeners {
             unanswered: TurnedAway::counter(metrics, "no_answer_due"),
             put_off: TurnedAway::counter(metrics, "overload"),
             unsent: TurnedAway::counter(metrics, "not_sent"),
+            too_long: TurnedAway::counter(metrics, "long_message"),
             runtime,
             requests: AtomicU64::new(0),
         };

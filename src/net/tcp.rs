@@ -144,6 +144,8 @@ impl Connection {
                             encode(&query, &answer, compressor, &mut self.response)
                         }) {
                             self.write(stream).await?;
+                        } else {
+                            self.shared.unanswered.add(1);
                         }
                     }
                     // While nothing was read, the rest of a message could not come.
@@ -158,7 +160,7 @@ impl Connection {
                         continue;
                     }
                     let whole = self.take_messages(&mut received.bytes, stream, place).await?;
-                    received.make_room(place)?;
+                    received.make_room(place, &self.shared)?;
                     if !stopping && (whole || !was_partial) {
                         patience.as_mut().reset(received.deadline());
                     }
@@ -257,12 +259,16 @@ impl Received {
     }
 
     /// Room for more of a long message, or none any more for one that is done.
-    fn make_room(&mut self, place: &ConnectionGuard) -> io::Result<()> {
+    fn make_room(&mut self, place: &ConnectionGuard, shared: &Shared) -> io::Result<()> {
         if self.bytes.len() < READ_AHEAD {
             self.bytes.shrink_to(READ_AHEAD);
             self.long = None;
         } else if self.long.is_none() {
-            self.long = Some(place.long_message().ok_or(io::ErrorKind::OutOfMemory)?);
+            self.long = place.long_message();
+            if self.long.is_none() {
+                shared.too_long.add(1);
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use periplus_core::encode::{Compressor, encode};
 use periplus_core::exchange;
-use periplus_core::metrics::{Counter, claim_cell};
+use periplus_core::metrics::claim_cell;
 use periplus_core::query::{Query, Transport};
 use periplus_core::reply::Answer;
 use periplus_core::server::Response;
@@ -71,6 +71,7 @@ impl WorkerSocket {
 
 /// What has to be sent.
 struct Out {
+    shared: Arc<Shared>,
     compressor: Compressor,
     /// The bytes of all responses of a round.
     responses: Vec<u8>,
@@ -83,6 +84,8 @@ impl Out {
         let start = self.responses.len();
         if encode(task.waiting.query(), answer, &mut self.compressor, &mut self.responses) {
             self.late.push((task.path, start..self.responses.len()));
+        } else {
+            self.shared.unanswered.add(1);
         }
     }
 
@@ -92,12 +95,12 @@ impl Out {
         self.late.shrink_to(RUN);
     }
 
-    fn send(&mut self, batch: &mut Batch, socket: &UdpSocket, unsent: &Counter) {
-        let failed = batch.send(socket, &self.responses);
+    fn send(&mut self, batch: &mut Batch, socket: &UdpSocket) {
+        let failed = batch.send(socket, &self.responses)
+            + send_late(socket, &mut self.late, &self.responses);
         if failed > 0 {
-            unsent.add(failed as u64);
+            self.shared.unsent.add(failed as u64);
         }
-        send_late(socket, &mut self.late, &self.responses);
         self.late.clear();
         self.responses.clear();
     }
@@ -135,15 +138,16 @@ impl Worker {
         let exchanges = Rc::new(Exchanges::new(events));
         exchange::offer(Some(Rc::clone(&exchanges) as Rc<_>));
         let tasks = Tasks::new(Arc::clone(&woken));
-        let mut round = Round { listener, shared, local, tasks, gate: Gate::new() };
         let mut batch = Batch::new();
         let mut query = Query::empty();
         query.transport = Transport::Udp;
         let mut out = Out {
+            shared: Arc::clone(&shared),
             compressor: Compressor::new(),
             responses: Vec::with_capacity(RESPONSES),
             late: Vec::with_capacity(RUN),
         };
+        let mut round = Round { listener, shared, local, tasks, gate: Gate::new() };
         let mut stopped = None;
         loop {
             beat.beat();
@@ -201,7 +205,7 @@ impl Worker {
                 round.tasks.run(RUN, &mut |task, answer| out.late(task, &answer));
             }
             exchanges.flush();
-            out.send(&mut batch, &socket, &round.shared.unsent);
+            out.send(&mut batch, &socket);
         }
         drop(round);
         exchange::offer(None);

@@ -101,8 +101,13 @@ pub fn send_connected<'a>(
     (done, None)
 }
 
-/// Answers requests of earlier batches. What the system does not take is lost, as any datagram may be.
-pub fn send_late(socket: &UdpSocket, answers: &mut [(ReturnPath, Range<usize>)], bytes: &[u8]) {
+/// Answers requests of earlier batches. Gives how many datagrams the system did not take, as `Batch::send` does.
+pub fn send_late(
+    socket: &UdpSocket,
+    answers: &mut [(ReturnPath, Range<usize>)],
+    bytes: &[u8],
+) -> usize {
+    let mut failed = 0;
     for answers in answers.chunks_mut(BATCH) {
         // SAFETY: all-zero is a valid mmsghdr and iovec (null pointers, zero lengths).
         let mut headers: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
@@ -115,10 +120,14 @@ pub fn send_late(socket: &UdpSocket, answers: &mut [(ReturnPath, Range<usize>)],
         }
         let mut done = 0;
         while done < count {
-            // An error is about the first one: step over it.
-            done += send(socket, &mut headers[done..count], 0).unwrap_or(1);
+            done += send(socket, &mut headers[done..count], 0).unwrap_or_else(|_| {
+                // The first one is at fault: step over it.
+                failed += 1;
+                1
+            });
         }
     }
+    failed
 }
 
 fn readable(bytes: &[u8]) -> libc::iovec {

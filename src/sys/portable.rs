@@ -140,9 +140,12 @@ pub fn send_connected<'a>(
     (sent, None)
 }
 
-/// Answers many requests of earlier batches. What the system does not take is lost, as any datagram may be.
-pub fn send_late(socket: &UdpSocket, answers: &mut [(ReturnPath, Range<usize>)], bytes: &[u8]) {
-    for (path, range) in answers {
-        let _ = path.send(socket, &bytes[range.clone()]);
-    }
+/// Answers requests of earlier batches. Gives how many datagrams the system did not take.
+pub fn send_late(
+    socket: &UdpSocket,
+    answers: &mut [(ReturnPath, Range<usize>)],
+    bytes: &[u8],
+) -> usize {
+    let sent = answers.iter().map(|(path, range)| path.send(socket, &bytes[range.clone()]));
+    sent.filter(Result::is_err).count()
 }
