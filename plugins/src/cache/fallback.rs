@@ -99,7 +99,7 @@ impl Shared {
         self.marked_stale(&spare.item, query, spare.how.ttl, server)
     }
 
-    /// Lets the client wait for the source no longer than the response timer.
+    /// Lets the client wait no longer than the response timer, for the source or for others who ask it.
     pub(super) fn within_timer(
         self: &Arc<Self>,
         spare: Spare,
@@ -132,7 +132,9 @@ impl Shared {
     fn try_on(self: &Arc<Self>, query: &Query, next: OwnedNext, server: usize) {
         let Ok(permit) = Arc::clone(&self.attempts).try_acquire_owned() else { return };
         self.metrics.at(server).prefetches.add(1);
-        let (shared, query) = (Arc::clone(self), as_usual(query));
+        let (shared, mut query) = (Arc::clone(self), as_usual(query));
+        // It has as much time as any other.
+        query.received = (self.clock)();
         tokio::spawn(async move {
             shared.ask_again(&query, &next, server).await;
             drop(permit);

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The leader's exchange is driven by the leader's own client, so that a miss spawns no task. When that client goes away, the
-//! leader is dropped, and whoever waited asks inward itself. A failure is shared like an answer: 10,000
+//! leader is dropped, and of those who waited one leads the others. A failure is shared like an answer: 10,000
 //! questions to a dead upstream are one question to it.
 //!
 //! Only questions that come straight from a client join. One that a plugin asks while it answers another (depth above 0) might
@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use periplus_core::edns::Edns;
 use periplus_core::query::Query;
 use periplus_core::reply::Answer;
 
@@ -68,6 +69,8 @@ pub(super) struct Shared {
     pub(super) answer: Answer,
     /// The largest response that the leader's client could take.
     pub(super) limit: usize,
+    /// The leader's EDNS, if the answer faults it. Others may have none, or other options of the same length.
+    pub(super) faulted: Option<Edns>,
 }
 
 /// Waits for a flight.
@@ -133,18 +136,15 @@ impl Leader {
         Waiter::new(&self.flight)
     }
 
-    /// Shares the answer, if anybody waits for it. One that faults the leader's EDNS is not for the others, who have none, or other options of
-    /// the same length.
+    /// Shares the answer, if anybody waits for it.
     pub(super) fn share(mut self, query: &Query, answer: &Answer) {
-        if query.edns.is_some() && faults_request(answer) {
-            return;
-        }
         self.landed = true;
         self.flights.end(&self.flight);
         // Nobody finds the flight any more: whoever holds it besides us waits for it.
         if Arc::strong_count(&self.flight) > 1 {
-            let shared = Shared { answer: answer.clone(), limit: query.response_limit() };
-            self.flight.end(Some(Arc::new(shared)));
+            let faulted = query.edns.clone().filter(|_| faults_request(answer));
+            let limit = query.response_limit();
+            self.flight.end(Some(Arc::new(Shared { answer: answer.clone(), limit, faulted })));
         }
     }
 }

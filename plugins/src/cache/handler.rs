@@ -1,12 +1,12 @@
 //! A query's way through the cache.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use periplus_core::codes::{RecordType, flags, opcode};
 use periplus_core::plugin::{Next, Outcome, Plugin};
 use periplus_core::query::Query;
-use periplus_core::reply::{Answer, Reply};
+use periplus_core::reply::{Answer, ExtendedError, Failure, FailureKind, Reply};
 use periplus_core::setup::Setup;
 
 use super::fallback::Spare;
@@ -24,8 +24,9 @@ use super::sweep::sweep;
 /// The plugin.
 pub(super) struct Cache(Arc<Shared>);
 
-/// How often a query waits for others that ask the same before it asks for itself alone.
-pub(super) const JOINS: u8 = 3;
+/// How long a query that waits for others has from when it was received, with all that it asks itself when they go away: stub resolvers
+/// give up after five seconds. `forward` ends before that, so that what it says of a failure is heard.
+const PATIENCE: Duration = Duration::from_millis(4750);
 
 impl Cache {
     pub(super) fn new(settings: Settings, setup: &mut Setup<'_>) -> Cache {
@@ -99,7 +100,7 @@ impl Plugin for Cache {
                     Some(spare) if spare.is_resting(now, asked.shape) => {
                         shared.spare_reply(&spare, query, server).into()
                     }
-                    spare => shared.miss(query, asked, spare, next, server, JOINS),
+                    spare => shared.miss(query, asked, spare, next, server),
                 }
             }
         }
@@ -147,73 +148,99 @@ impl Shared {
         spare: Option<Spare>,
         next: Next<'_>,
         server: usize,
-        joins: u8,
     ) -> Outcome {
-        let may_join = may_join(query, joins);
+        let outcome = match self.lead(query, asked, spare.as_ref(), next, server) {
+            Ok(outcome) => outcome,
+            Err(waiter) => self.join(waiter, query, next, server),
+        };
+        match (spare, outcome) {
+            (Some(spare), Outcome::Later(later)) => {
+                self.within_timer(spare, later, query, asked.shape, next, server)
+            }
+            (_, outcome) => outcome,
+        }
+    }
+
+    /// Asks inward, unless another query asks the same already.
+    fn lead(
+        self: &Arc<Self>,
+        query: &Query,
+        asked: Asked<'_>,
+        spare: Option<&Spare>,
+        next: Next<'_>,
+        server: usize,
+    ) -> Result<Outcome, Waiter> {
+        let may_join = may_join(query);
         if may_join && let Some(waiter) = self.flights.find(asked) {
-            return self.join(waiter, query, next, server, joins - 1);
+            return Err(waiter);
         }
         // An upstream shall say whether its data is authenticated, whoever asks here (RFC 6840 section 5.7).
         match next.authenticated().run(query) {
             Outcome::Now(mut answer) => {
-                self.settle(query, asked, spare.as_ref(), &mut answer, query.received, server);
+                self.settle(query, asked, spare, &mut answer, query.received, server);
                 hide_ad(query, &mut answer);
-                Outcome::Now(answer)
+                Ok(Outcome::Now(answer))
             }
             Outcome::Later(mut later) => {
                 let leader = match self.flights.lead(asked) {
                     Ok(leader) => Some(leader),
-                    Err(Some(waiter)) if may_join => {
-                        return self.join(waiter, query, next, server, joins - 1);
-                    }
+                    Err(Some(waiter)) if may_join => return Err(waiter),
                     Err(_) => None,
                 };
-                let (shared, fallen_back) = (Arc::clone(self), spare.clone());
+                let (shared, spare) = (Arc::clone(self), spare.cloned());
                 later.then(query, move |query, answer| {
                     let asked = match &leader {
                         Some(leader) => leader.asked(),
                         None => shared.store.asked(query),
                     };
-                    let (spare, now) = (fallen_back.as_ref(), (shared.clock)());
-                    let settled = shared.settle(query, asked, spare, answer, now, server);
+                    let now = (shared.clock)();
+                    let settled = shared.settle(query, asked, spare.as_ref(), answer, now, server);
                     // An old answer is marked for this client's EDNS; the others make their own from what they find now.
                     if let Some(leader) = leader.filter(|_| settled == Settled::New) {
                         leader.share(query, answer);
                     }
                     hide_ad(query, answer);
                 });
-                match spare {
-                    Some(spare) => {
-                        self.within_timer(spare, later, query, asked.shape, next, server)
-                    }
-                    None => Outcome::Later(later),
-                }
+                Ok(Outcome::Later(later))
             }
         }
     }
 
-    /// Waits for the answer that another query is getting.
+    /// Waits for the answer that another query is getting, and asks if that one goes away without.
     fn join(
         self: &Arc<Self>,
-        waiter: Waiter,
+        mut waiter: Waiter,
         query: &Query,
         next: Next<'_>,
         server: usize,
-        joins: u8,
     ) -> Outcome {
         let (shared, query, next) = (Arc::clone(self), query.clone(), next.to_owned());
-        Outcome::later(async move {
-            if let Some(answer) = fit(waiter.landing().await, &query) {
-                return answer;
+        let time_left = self.time_left(&query);
+        let joined = async move {
+            loop {
+                if let Some(answer) = fit(waiter.landing().await, &query) {
+                    return answer;
+                }
+                // Somebody else who waited may have asked and been answered already.
+                let asked = shared.store.asked(&query);
+                let spare = match shared.look_again(&query, asked, server) {
+                    Ok(reply) => return reply.into(),
+                    Err(spare) => spare,
+                };
+                match shared.lead(&query, asked, spare.as_ref(), next.borrow(), server) {
+                    Ok(outcome) => return outcome.wait().await,
+                    Err(other) => waiter = other,
+                }
             }
-            // Somebody else who waited may have asked and been answered already.
-            let asked = shared.store.asked(&query);
-            let spare = match shared.look_again(&query, asked, server) {
-                Ok(reply) => return reply.into(),
-                Err(spare) => spare,
-            };
-            shared.miss(&query, asked, spare, next.borrow(), server, joins).wait().await
+        };
+        Outcome::later(async move {
+            tokio::time::timeout(time_left, joined).await.unwrap_or_else(|_| late().into())
         })
+    }
+
+    /// For how long a query may still wait.
+    pub(super) fn time_left(&self, query: &Query) -> Duration {
+        (query.received + PATIENCE).saturating_duration_since((self.clock)())
     }
 
     /// The reply from what is kept after something was waited for, or else what to fall back on.
@@ -268,9 +295,9 @@ impl Shared {
 }
 
 /// Whether a query may wait for others that ask the same.
-pub(super) fn may_join(query: &Query, joins: u8) -> bool {
+pub(super) fn may_join(query: &Query) -> bool {
     // A HINFO question may be the probe of `loop`, which is found out by coming in again while its first copy still waits.
-    joins > 0 && query.depth == 0 && query.qtype != RecordType::HINFO
+    query.depth == 0 && query.qtype != RecordType::HINFO
 }
 
 /// What is kept for a question.
@@ -291,9 +318,24 @@ enum Settled {
     Old,
 }
 
-/// Another client's answer as this client's own. `None`: there is none, or it was cut for a client that could take less.
+/// What is told to who waited for others until there was no time left.
+fn late() -> Failure {
+    let extended = ExtendedError {
+        code: ExtendedError::NO_REACHABLE_AUTHORITY,
+        text: "no answer in time".into(),
+    };
+    Failure::servfail("cache", "no answer in time")
+        .with_extended_error(extended)
+        .of_kind(FailureKind::Resolution)
+}
+
+/// Another client's answer as this client's own. `None`: there is none, it was cut for a client that could take less, or it faults EDNS
+/// that this client has not.
 pub(super) fn fit(landing: Landing, query: &Query) -> Option<Answer> {
     let landing = landing?;
+    if landing.faulted.is_some() && landing.faulted != query.edns {
+        return None;
+    }
     let mut answer = landing.answer.clone();
     if let Answer::Reply(reply) = &mut answer {
         if reply.has(flags::TC) && query.response_limit() > landing.limit {

@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::classify::judge;
 use super::fallback::concerned;
 use super::flight::{Leader, Waiter};
-use super::handler::{JOINS, fit, may_join};
+use super::handler::{fit, may_join};
 use super::item::{By, Item};
 use super::keep::{Origin, hide_ad, normalise};
 use super::settings::StaleMode;
@@ -67,7 +67,7 @@ impl Shared {
                 if leaves_alone {
                     self.stale_reply(&item, query, server).into()
                 } else if timeout.is_zero() {
-                    self.verify(item, query, asked, next, server, JOINS)
+                    self.verify(item, query, asked, next, server)
                 } else {
                     self.verify_within(timeout, item, query, asked, next, server)
                 }
@@ -83,30 +83,40 @@ impl Shared {
         asked: Asked<'_>,
         next: Next<'_>,
         server: usize,
-        joins: u8,
     ) -> Outcome {
-        let may_join = may_join(query, joins);
+        self.lead_verify(&item, query, asked, next, server)
+            .unwrap_or_else(|waiter| self.join_verify(waiter, item, query, next, server))
+    }
+
+    /// Asks inward, unless another query asks the same already.
+    fn lead_verify(
+        self: &Arc<Self>,
+        item: &Arc<Item>,
+        query: &Query,
+        asked: Asked<'_>,
+        next: Next<'_>,
+        server: usize,
+    ) -> Result<Outcome, Waiter> {
+        let may_join = may_join(query);
         if may_join && let Some(waiter) = self.flights.find(asked) {
-            return self.join_verify(waiter, item, query, next, server, joins - 1);
+            return Err(waiter);
         }
         match next.authenticated().run(query) {
             Outcome::Now(mut answer) => {
-                self.verified(&item, query, asked.shape, &mut answer, None, server);
-                answer.into()
+                self.verified(item, query, asked.shape, &mut answer, None, server);
+                Ok(answer.into())
             }
             Outcome::Later(mut later) => {
                 let leader = match self.flights.lead(asked) {
                     Ok(leader) => Some(leader),
-                    Err(Some(waiter)) if may_join => {
-                        return self.join_verify(waiter, item, query, next, server, joins - 1);
-                    }
+                    Err(Some(waiter)) if may_join => return Err(waiter),
                     Err(_) => None,
                 };
-                let (shared, shape) = (Arc::clone(self), asked.shape);
+                let (shared, item, shape) = (Arc::clone(self), Arc::clone(item), asked.shape);
                 later.then(query, move |query, answer| {
                     shared.verified(&item, query, shape, answer, leader, server);
                 });
-                Outcome::Later(later)
+                Ok(Outcome::Later(later))
             }
         }
     }
@@ -139,28 +149,36 @@ impl Shared {
         }
     }
 
-    /// Waits for the answer that another query is getting.
+    /// Waits for the answer that another query is getting, and asks if that one goes away without.
     fn join_verify(
         self: &Arc<Self>,
-        waiter: Waiter,
+        mut waiter: Waiter,
         item: Arc<Item>,
         query: &Query,
         next: Next<'_>,
         server: usize,
-        joins: u8,
     ) -> Outcome {
         let (shared, query, next) = (Arc::clone(self), query.clone(), next.to_owned());
+        let time_left = self.time_left(&query);
         Outcome::later(async move {
-            if let Some(answer) = fit(waiter.landing().await, &query) {
-                return shared.unless_worse(answer, &item, &query, server);
-            }
-            let asked = shared.store.asked(&query);
-            match shared.look_again(&query, asked, server) {
-                Ok(reply) => reply.into(),
-                Err(_) => {
-                    let next = next.borrow();
-                    shared.verify(item, &query, asked, next, server, joins).wait().await
+            let joined = async {
+                loop {
+                    if let Some(answer) = fit(waiter.landing().await, &query) {
+                        return shared.unless_worse(answer, &item, &query, server);
+                    }
+                    let asked = shared.store.asked(&query);
+                    if let Ok(reply) = shared.look_again(&query, asked, server) {
+                        return reply.into();
+                    }
+                    match shared.lead_verify(&item, &query, asked, next.borrow(), server) {
+                        Ok(outcome) => return outcome.wait().await,
+                        Err(other) => waiter = other,
+                    }
                 }
+            };
+            match tokio::time::timeout(time_left, joined).await {
+                Ok(answer) => answer,
+                Err(_) => shared.stale_reply(&item, &query, server).into(),
             }
         })
     }
@@ -178,6 +196,7 @@ impl Shared {
         let Some(waiter) = self.exchange(&item, query, asked, next, server) else {
             return self.stale_reply(&item, query, server).into();
         };
+        let timeout = timeout.min(self.time_left(query));
         let (shared, query) = (Arc::clone(self), query.clone());
         Outcome::later(async move {
             let Ok(landing) = tokio::time::timeout(timeout, waiter.landing()).await else {

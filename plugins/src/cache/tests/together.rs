@@ -1,5 +1,6 @@
 //! Many who ask the same at the same time.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use periplus_core::query::Query;
 use periplus_core::reply::{Answer, Failure};
 use tokio::sync::Semaphore;
 
-use super::{POSITIVE, World, changed, odd, with_edns, with_option};
+use super::{POSITIVE, World, changed, odd, unresolved, with_edns, with_option};
 use crate::testing::{RUNTIME, lines, replies::reply};
 
 /// A world whose source answers once for each permit.
@@ -112,6 +113,49 @@ fn whoever_waited_for_a_client_that_went_away_asks_for_itself() {
 }
 
 #[test]
+fn who_waits_for_clients_that_go_away_one_after_another_is_answered_within_five_seconds() {
+    for options in ["cache", "cache {\nserve_stale 1h verify\n}"] {
+        let world = World::replying(options, POSITIVE);
+        let is_stale = options != "cache";
+        if is_stale {
+            world.ask("example.org.");
+            world.pass(310);
+        }
+        // As long as `forward` takes at the most.
+        world.script(|_| {
+            Outcome::later(async {
+                tokio::time::sleep(Duration::from_millis(4500)).await;
+                unresolved().into()
+            })
+        });
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().start_paused(true).build().expect("a runtime");
+        runtime.block_on(async {
+            let query = world.query("example.org.", RecordType::A);
+            let begun = tokio::time::Instant::now();
+            let mut clients = VecDeque::new();
+            for _ in 0..10 {
+                let outcome = world.server.dispatch(&query);
+                let ended = async move { (outcome.wait().await, begun.elapsed()) };
+                clients.push_back(tokio::spawn(ended));
+            }
+            // Who leads goes away, and the first of those who wait leads the others.
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_millis(900)).await;
+                clients.pop_front().expect("some are left").abort();
+            }
+            assert!(world.asked() >= 5, "{options}");
+            for client in clients {
+                let (answer, took) = client.await.expect("it has an answer");
+                assert!(took < Duration::from_secs(5), "{options}: {took:?}");
+                let rcode = if is_stale { "NOERROR" } else { "SERVFAIL" };
+                assert!(lines(&query, &answer)[0].starts_with(rcode), "{options}: {answer:?}");
+            }
+        });
+    }
+}
+
+#[test]
 fn a_reply_cut_for_one_client_is_not_given_to_one_who_can_take_more() {
     let (world, gate) = gated(|query| {
         let mut reply = reply(query, POSITIVE);
@@ -180,14 +224,15 @@ fn one_clients_odd_request_fails_for_itself_alone() {
     assert_eq!(lines(&query, &answers[2 * kinds - 1]), POSITIVE);
 }
 
-/// The first one leads the others and gets FORMERR; then one of the others leads.
+/// The first one leads the others and gets FORMERR, as does who asked exactly so; then one of the others leads.
 fn only_the_first_is_at_fault(world: &World, gate: &Semaphore, queries: &[Query]) {
+    let queries: Vec<&Query> = queries.iter().chain(&queries[..1]).collect();
     let futures = queries.iter().map(|query| begin(world, query)).collect();
     assert_eq!(world.asked(), 1);
     gate.add_permits(2);
     let answers = finish(futures);
     let rcodes = answers.iter().map(|answer| answer.reply().expect("a reply").rcode);
-    assert!(rcodes.eq([Rcode::FORMERR, Rcode::NOERROR, Rcode::NOERROR]));
+    assert!(rcodes.eq([Rcode::FORMERR, Rcode::NOERROR, Rcode::NOERROR, Rcode::FORMERR]));
     assert_eq!(world.asked(), 2);
 }
 
