@@ -127,16 +127,19 @@ impl Shared {
         })
     }
 
-    /// Asks once more, for the next client. The first exchange cannot go on without its client: it belongs to the thread that
-    /// received the query.
+    /// Asks once more, for the next client, unless somebody does so already. The first exchange cannot go on without its client: it belongs
+    /// to the thread that received the query.
     fn try_on(self: &Arc<Self>, query: &Query, next: OwnedNext, server: usize) {
-        let Ok(permit) = Arc::clone(&self.attempts).try_acquire_owned() else { return };
-        self.metrics.at(server).prefetches.add(1);
-        let (shared, mut query) = (Arc::clone(self), as_usual(query));
+        let mut query = as_usual(query);
         // It has as much time as any other.
         query.received = (self.clock)();
+        let Ok(permit) = Arc::clone(&self.attempts).try_acquire_owned() else { return };
+        let Ok(leader) = self.flights.lead(self.store.asked(&query)) else { return };
+        self.metrics.at(server).prefetches.add(1);
+        let shared = Arc::clone(self);
         tokio::spawn(async move {
-            shared.ask_again(&query, &next, server).await;
+            let (_, answer) = shared.ask_again(&query, &next, server).await;
+            leader.share(&query, &answer);
             drop(permit);
         });
     }

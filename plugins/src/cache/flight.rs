@@ -3,6 +3,7 @@
 //! ```text
 //!  first miss  -> asks inward, must wait -> leads the flight: stores, shares, answers
 //!  later misses of the same question     -> join it, if asked in the same shape: wait for what the leader shares
+//!                                           else lead another one, or if there are enough, ask in the usual shape
 //! ```
 //!
 //! The leader's exchange is driven by the leader's own client, so that a miss spawns no task. When that client goes away, the
@@ -13,6 +14,7 @@
 //! wait for its own outcome; leading is safe for it, because nobody whom the leader waits for waits for it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,14 +23,17 @@ use std::task::{Context, Poll, Waker};
 use periplus_core::edns::Edns;
 use periplus_core::query::Query;
 use periplus_core::reply::Answer;
+use smallvec::SmallVec;
 
 use super::question::Precomputed;
-use super::shape::{Asked, OwnedAsked, faults_request};
+use super::shape::{Asked, OwnedAsked, Shape, faults_request};
 
-/// More flights than this at once, in each of the parts, are not kept track of: each further miss asks for itself.
-const MOST_FLIGHTS: usize = 1024;
+/// Flights of one question beside those in the usual shape, one over UDP and one over TCP.
+const MOST_ODD: usize = 2;
 /// Parts with a lock each. A lock is held for one look-up, so that workers seldom meet.
 const PARTS: usize = 16;
+/// A part that had room for more flights gives it back when there is none.
+const MOST_ROOM: usize = 256;
 
 /// The exchanges under way. Every miss adds one and takes it away again, which a map with locks does for less than one whose readers
 /// never wait.
@@ -44,8 +49,9 @@ struct Part {
     flights: Mutex<PartFlights>,
 }
 
-/// By the question's hash, which is keyed: two questions with the same one do not occur, and would only not wait for each other.
-type PartFlights = HashMap<u64, Arc<Flight>, Precomputed>;
+/// By the question's hash, which is keyed: two questions with the same one do not occur, and would only share their places. There are no
+/// more than queries that may wait.
+type PartFlights = HashMap<u64, SmallVec<[Arc<Flight>; 1]>, Precomputed>;
 
 struct Flight {
     asked: OwnedAsked,
@@ -172,50 +178,67 @@ impl Flight {
 }
 
 impl Flights {
-    /// The flight for a question, if there is one.
-    pub(super) fn find(&self, asked: Asked<'_>) -> Option<Waiter> {
-        let part = self.part(asked.hash());
+    /// Whether a flight may begin, see [`Busy`].
+    pub(super) fn check(&self, asked: Asked<'_>) -> Result<(), Busy> {
+        let hash = asked.question.hash();
+        let part = self.part(hash);
         // Who misses a flight that begins just now finds it when trying to lead one.
         if part.count.load(Ordering::Acquire) == 0 {
-            return None;
+            return Ok(());
         }
-        let flights = lock(&part.flights);
-        let flight = flights.get(&asked.hash()).filter(|flight| flight.asked.is(asked))?;
-        Some(Waiter::new(flight))
+        lock(&part.flights).get(&hash).map_or(Ok(()), |flights| check(flights, asked))
     }
 
-    /// Leads a new flight, or joins one that somebody else began in the meantime. `Err(None)`: there are too many.
-    pub(super) fn lead(self: &Arc<Self>, asked: Asked<'_>) -> Result<Leader, Option<Waiter>> {
-        let part = self.part(asked.hash());
-        let mut flights = lock(&part.flights);
-        if let Some(flight) = flights.get(&asked.hash()) {
-            return Err(flight.asked.is(asked).then(|| Waiter::new(flight)));
-        }
-        if flights.len() >= MOST_FLIGHTS {
-            return Err(None);
-        }
+    /// Leads a new flight, unless somebody else began one in the meantime.
+    pub(super) fn lead(self: &Arc<Self>, asked: Asked<'_>) -> Result<Leader, Busy> {
+        let hash = asked.question.hash();
+        let part = self.part(hash);
+        let mut all = lock(&part.flights);
+        let flights = all.entry(hash).or_default();
+        check(flights, asked)?;
         let flight = Arc::new(Flight { asked: asked.to_owned(), progress: Mutex::default() });
-        flights.insert(asked.hash(), Arc::clone(&flight));
-        part.count.store(flights.len(), Ordering::Release);
-        drop(flights);
+        flights.push(Arc::clone(&flight));
+        part.count.store(all.len(), Ordering::Release);
+        drop(all);
         Ok(Leader { flights: Arc::clone(self), flight, landed: false })
     }
 
-    fn end(&self, flight: &Flight) {
-        let hash = flight.asked.hash();
+    fn end(&self, flight: &Arc<Flight>) {
+        let hash = flight.asked.borrow().question.hash();
         let part = self.part(hash);
-        let mut flights = lock(&part.flights);
-        let gone = flights.remove(&hash);
-        part.count.store(flights.len(), Ordering::Release);
-        // Not freed under the lock.
-        drop(flights);
-        drop(gone);
+        let mut all = lock(&part.flights);
+        let Entry::Occupied(mut flights) = all.entry(hash) else { return };
+        flights.get_mut().retain(|other| !Arc::ptr_eq(other, flight));
+        if flights.get().is_empty() {
+            flights.remove();
+        }
+        if all.is_empty() && all.capacity() > MOST_ROOM {
+            all.shrink_to_fit();
+        }
+        part.count.store(all.len(), Ordering::Release);
     }
 
     fn part(&self, hash: u64) -> &Part {
         // The map itself uses both ends of the hash.
         &self.parts[(hash >> 32) as usize % PARTS]
     }
+}
+
+/// Why no flight may begin.
+pub(super) enum Busy {
+    /// There is one for the question in this shape.
+    Joining(Waiter),
+    /// There are enough in other shapes.
+    Crowded,
+}
+
+fn check(flights: &[Arc<Flight>], asked: Asked<'_>) -> Result<(), Busy> {
+    if let Some(flight) = flights.iter().find(|flight| flight.asked.is(asked)) {
+        return Err(Busy::Joining(Waiter::new(flight)));
+    }
+    let is_odd = |shape| matches!(shape, Shape::Odd(_));
+    let odd = flights.iter().filter(|flight| is_odd(flight.asked.borrow().shape)).count();
+    if is_odd(asked.shape) && odd >= MOST_ODD { Err(Busy::Crowded) } else { Ok(()) }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -10,12 +10,12 @@ use periplus_core::reply::{Answer, ExtendedError, Failure, FailureKind, Reply};
 use periplus_core::setup::Setup;
 
 use super::fallback::Spare;
-use super::flight::{Landing, Waiter};
+use super::flight::{Busy, Landing, Waiter};
 use super::item::Item;
 use super::keep::hide_ad;
 use super::question::Question;
 use super::settings::Settings;
-use super::shape::Asked;
+use super::shape::{Asked, as_usual};
 use super::shared::{Clock, Shared};
 use super::side::Side;
 use super::store::View;
@@ -171,8 +171,12 @@ impl Shared {
         server: usize,
     ) -> Result<Outcome, Waiter> {
         let may_join = may_join(query);
-        if may_join && let Some(waiter) = self.flights.find(asked) {
-            return Err(waiter);
+        if may_join {
+            match self.flights.check(asked) {
+                Ok(()) => {}
+                Err(Busy::Joining(waiter)) => return Err(waiter),
+                Err(Busy::Crowded) => return self.lead_as_usual(query, spare, next, server),
+            }
         }
         // An upstream shall say whether its data is authenticated, whoever asks here (RFC 6840 section 5.7).
         match next.authenticated().run(query) {
@@ -184,8 +188,9 @@ impl Shared {
             Outcome::Later(mut later) => {
                 let leader = match self.flights.lead(asked) {
                     Ok(leader) => Some(leader),
-                    Err(Some(waiter)) if may_join => return Err(waiter),
-                    Err(_) => None,
+                    Err(_) if !may_join => None,
+                    Err(Busy::Joining(waiter)) => return Err(waiter),
+                    Err(Busy::Crowded) => return self.lead_as_usual(query, spare, next, server),
                 };
                 let (shared, spare) = (Arc::clone(self), spare.cloned());
                 later.then(query, move |query, answer| {
@@ -204,6 +209,34 @@ impl Shared {
                 Ok(Outcome::Later(later))
             }
         }
+    }
+
+    /// The same for a query whose question is under way in enough odd shapes: it is asked, or joined, as most clients ask it. What they are
+    /// told is kept for all, so that this client would be told no other thing a moment later.
+    fn lead_as_usual(
+        self: &Arc<Self>,
+        query: &Query,
+        spare: Option<&Spare>,
+        next: Next<'_>,
+        server: usize,
+    ) -> Result<Outcome, Waiter> {
+        let (usual, now) = (as_usual(query), (self.clock)());
+        let asked = self.store.asked(&usual);
+        if let Some(failure) = self.failures.find(asked, now) {
+            return Ok(failure.into());
+        }
+        let mut outcome = match spare {
+            Some(spare) if spare.is_resting(now, asked.shape) => {
+                self.spare_reply(spare, query, server).into()
+            }
+            spare => self.lead(&usual, asked, spare, next, server)?,
+        };
+        outcome.then(self, query, |_, query, answer| {
+            if let Answer::Reply(reply) = answer {
+                reply.set(flags::RD, query.has(flags::RD));
+            }
+        });
+        Ok(outcome)
     }
 
     /// Waits for the answer that another query is getting, and asks if that one goes away without.

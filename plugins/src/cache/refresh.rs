@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::classify::judge;
 use super::fallback::concerned;
-use super::flight::{Leader, Waiter};
+use super::flight::{Busy, Leader, Waiter};
 use super::handler::{fit, may_join};
 use super::item::{By, Item};
 use super::keep::{Origin, hide_ad, normalise};
@@ -63,7 +63,7 @@ impl Shared {
                 // Without a recheck time CoreDNS lets every query verify for itself; here they wait for one.
                 let leaves_alone = !stale.recheck.is_zero()
                     && (item.is_resting(query.received, asked.shape)
-                        || self.flights.find(asked).is_some());
+                        || self.flights.check(asked).is_err());
                 if leaves_alone {
                     self.stale_reply(&item, query, server).into()
                 } else if timeout.is_zero() {
@@ -98,8 +98,13 @@ impl Shared {
         server: usize,
     ) -> Result<Outcome, Waiter> {
         let may_join = may_join(query);
-        if may_join && let Some(waiter) = self.flights.find(asked) {
-            return Err(waiter);
+        let crowded = || Ok(self.stale_reply(item, query, server).into());
+        if may_join {
+            match self.flights.check(asked) {
+                Ok(()) => {}
+                Err(Busy::Joining(waiter)) => return Err(waiter),
+                Err(Busy::Crowded) => return crowded(),
+            }
         }
         match next.authenticated().run(query) {
             Outcome::Now(mut answer) => {
@@ -109,8 +114,9 @@ impl Shared {
             Outcome::Later(mut later) => {
                 let leader = match self.flights.lead(asked) {
                     Ok(leader) => Some(leader),
-                    Err(Some(waiter)) if may_join => return Err(waiter),
-                    Err(_) => None,
+                    Err(_) if !may_join => None,
+                    Err(Busy::Joining(waiter)) => return Err(waiter),
+                    Err(Busy::Crowded) => return crowded(),
                 };
                 let (shared, item, shape) = (Arc::clone(self), Arc::clone(item), asked.shape);
                 later.then(query, move |query, answer| {
@@ -221,14 +227,12 @@ impl Shared {
         next: Next<'_>,
         server: usize,
     ) -> Option<Waiter> {
-        if let Some(waiter) = self.flights.find(asked) {
-            return Some(waiter);
-        }
-        let permit = Arc::clone(&self.attempts).try_acquire_owned().ok()?;
         let leader = match self.flights.lead(asked) {
             Ok(leader) => leader,
-            Err(waiter) => return waiter,
+            Err(Busy::Joining(waiter)) => return Some(waiter),
+            Err(Busy::Crowded) => return None,
         };
+        let permit = Arc::clone(&self.attempts).try_acquire_owned().ok()?;
         let waiter = leader.waiter();
         let (shared, item, query) = (Arc::clone(self), Arc::clone(item), query.clone());
         let (next, shape) = (next.to_owned(), asked.shape);
@@ -417,11 +421,14 @@ impl Drop for Ticket {
     }
 }
 
-/// The question as the cache asks it for all: over TCP, so that nothing is cut, from nobody, AD set (CoreDNS `plugin/cache`).
+/// The question as the cache asks it for all: over TCP, so that nothing is cut, from nobody, AD set (CoreDNS `plugin/cache`). It has as much
+/// time as any other.
 fn background_query(query: &Query) -> Query {
     let mut query = as_usual(query);
     query.flags |= flags::AD;
     query.transport = Transport::Tcp;
-    query.peer = Query::empty().peer;
+    let nobody = Query::empty();
+    query.peer = nobody.peer;
+    query.received = nobody.received;
     query
 }

@@ -3,9 +3,11 @@
 //! A request goes upstream with its client's header, transport and EDNS. One that asks without recursion is refused, one with an option
 //! may be answered FORMERR or not at all. What becomes of it says nothing about the requests of others: only those of one shape
 //! wait for each other and share failures. Answers are kept for all.
+//!
+//! There are more shapes than anybody can count, and each request upstream is a chance for whoever forges answers (CVE-2023-30464). So only
+//! a few of one question are asked at a time; who comes in yet another shape is answered as if in the usual one.
 
 use std::hash::{BuildHasher, Hasher};
-use std::time::Instant;
 
 use periplus_core::codes::{Rcode, flags};
 use periplus_core::edns::Edns;
@@ -23,6 +25,8 @@ const ELSEWHERE: u16 = flags::QR | flags::OPCODE | flags::AD | flags::CD;
 pub(super) enum Shape {
     /// Over UDP, RD set, without EDNS or with no options.
     Usual,
+    /// The same over TCP.
+    UsualOverTcp,
     /// Any other: a keyed hash of all that makes it. Of options that is code and length: cookies are different for each client.
     Odd(u64),
 }
@@ -30,9 +34,11 @@ pub(super) enum Shape {
 impl Shape {
     pub(super) fn of(query: &Query, seed: &foldhash::quality::RandomState) -> Shape {
         let header = query.flags & !ELSEWHERE;
-        let is_usual = header == flags::RD && query.transport == Transport::Udp;
-        if is_usual && query.edns.as_ref().is_none_or(is_bare) {
-            return Shape::Usual;
+        if header == flags::RD && query.edns.as_ref().is_none_or(is_bare) {
+            return match query.transport {
+                Transport::Udp => Shape::Usual,
+                Transport::Tcp => Shape::UsualOverTcp,
+            };
         }
         let mut hasher = seed.build_hasher();
         hasher.write_u16(header);
@@ -52,6 +58,7 @@ impl Shape {
     pub(super) fn tag(self) -> u16 {
         match self {
             Shape::Usual => 1,
+            Shape::UsualOverTcp => 3,
             Shape::Odd(hash) => (hash >> 48) as u16 | 2,
         }
     }
@@ -59,6 +66,7 @@ impl Shape {
     fn hash(self) -> u64 {
         match self {
             Shape::Usual => 0,
+            Shape::UsualOverTcp => 1,
             Shape::Odd(hash) => hash,
         }
     }
@@ -79,12 +87,10 @@ fn is_bare(edns: &Edns) -> bool {
         && (edns.version, edns.extended_rcode) == (0, 0)
 }
 
-/// The same question as usual clients ask it, now. What is asked in nobody's name does not fail for one client's fault, or for the time
-/// that it has waited.
+/// The same question as usual clients ask it over this transport. What is asked in nobody's name does not fail for one client's fault.
 pub(super) fn as_usual(query: &Query) -> Query {
     let mut query = query.clone();
     query.flags = flags::RD | query.flags & ELSEWHERE;
-    query.received = Instant::now();
     if let Some(edns) = &mut query.edns {
         let (udp_size, flags) = (edns.udp_size, edns.flags & flags::DO);
         *edns = Edns { udp_size, flags, ..Edns::default() };

@@ -160,7 +160,7 @@ fn the_end_of_an_outage_is_seen_within_five_seconds() {
             assert_eq!(world.ask("unknown.example.org."), ["SERVFAIL qr rd"]);
             world.wait(STEP);
         }
-        let mut waited = STEP * 0;
+        let mut waited = Duration::ZERO;
         let mut are_new = [false; 2];
         while are_new != [true; 2] {
             assert!(waited < Duration::from_secs(5), "phase {phase}: {are_new:?}");
@@ -258,6 +258,7 @@ fn a_client_waits_no_longer_than_the_response_timer_and_the_answer_is_kept_for_t
     let other = |query: &Query| Outcome::from(reply(query, OTHER));
     let (world, gate) = gated(Duration::from_millis(20), other);
     let query = world.query("example.org.", RecordType::A);
+    world.pass(1);
     let ask = || lines(&query, &together(&world, std::slice::from_ref(&query), None)[0]);
     for _ in 0..3 {
         assert_eq!(ask(), STALE);
@@ -350,6 +351,5 @@ fn a_source_that_drops_an_odd_request_is_not_slow() {
     assert_eq!(world.asked(), 3, "once for the client, once in the background");
     assert!(world.last_asked().has(flags::RD), "as others would ask");
     assert_eq!(ask(&query), STALE);
-    world.after_asked(5);
-    assert_eq!(world.asked(), 5, "this client asks nonetheless");
+    assert_eq!(world.asked(), 3, "this client waits for what is asked in the background");
 }
