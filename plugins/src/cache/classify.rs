@@ -9,6 +9,7 @@ use periplus_core::record::{self, Entry, Owner, Section};
 use periplus_core::reply::{Reply, ReplyKind};
 
 use super::settings::Settings;
+use super::shape::is_usual;
 use super::side::Side;
 
 /// The TTL of a reply that has no record to take one from, and of referrals, as in CoreDNS (`dnsutil.MinimalDefaultTTL`).
@@ -48,7 +49,10 @@ pub(super) fn judge(settings: &Settings, query: &Query, reply: &Reply) -> Verdic
         ReplyKind::NameError | ReplyKind::NoData | ReplyKind::ServerError => Some(Side::Denial),
         ReplyKind::Meta | ReplyKind::Update | ReplyKind::OtherError => None,
     };
-    let keeps = |side: &Side| ttl > 0 && !settings.disabled(*side, query.name());
+    // What a client is told that asks otherwise than most, without recursion for one, says of the name only what answers or denies.
+    let concerns_all =
+        answering || matches!(kind, ReplyKind::NameError | ReplyKind::NoData) || is_usual(query);
+    let keeps = |side: &Side| ttl > 0 && concerns_all && !settings.disabled(*side, query.name());
     Verdict { kind, answering, ttl, side: side.filter(|_| !reply.has(flags::TC)).filter(keeps) }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A request goes upstream with its client's header, transport and EDNS. One that asks without recursion is refused, one with an option
 //! may be answered FORMERR or not at all. What becomes of it says nothing about the requests of others: only those of one shape
-//! wait for each other and share failures. Answers are kept for all.
+//! wait for each other and share failures. Answers are kept for all; errors and referrals only if most clients would be told the same.
 //!
 //! There are more shapes than anybody can count, and each request upstream is a chance for whoever forges answers (CVE-2023-30464). So only
 //! a few of one question are asked at a time; who comes in yet another shape is answered as if in the usual one.
@@ -33,15 +33,14 @@ pub(super) enum Shape {
 
 impl Shape {
     pub(super) fn of(query: &Query, seed: &foldhash::quality::RandomState) -> Shape {
-        let header = query.flags & !ELSEWHERE;
-        if header == flags::RD && query.edns.as_ref().is_none_or(is_bare) {
+        if is_usual(query) {
             return match query.transport {
                 Transport::Udp => Shape::Usual,
                 Transport::Tcp => Shape::UsualOverTcp,
             };
         }
         let mut hasher = seed.build_hasher();
-        hasher.write_u16(header);
+        hasher.write_u16(query.flags & !ELSEWHERE);
         hasher.write_u8(query.transport as u8);
         if let Some(edns) = &query.edns {
             hasher.write_u16(edns.flags & !flags::DO);
@@ -78,6 +77,11 @@ pub(super) fn faults_request(answer: &Answer) -> bool {
         use Rcode as R;
         matches!(reply.rcode, R::FORMERR | R::NOTIMP | R::BADVERS | R::BADCOOKIE)
     })
+}
+
+/// Whether a request looks as those of most clients do.
+pub(super) fn is_usual(query: &Query) -> bool {
+    query.flags & !ELSEWHERE == flags::RD && query.edns.as_ref().is_none_or(is_bare)
 }
 
 /// Nothing but a size and DO.

@@ -2,10 +2,11 @@
 
 use periplus_core::codes::{Class, Rcode, RecordType, flags, opcode};
 use periplus_core::edns::Edns;
+use periplus_core::query::Transport;
 use periplus_core::reply::{Failure, Reply};
 
 use super::super::side::Side;
-use super::{NXDOMAIN, POSITIVE, SERVFAIL, World, with_edns};
+use super::{NODATA, NXDOMAIN, OTHER, POSITIVE, SERVFAIL, World, odd, with_edns};
 use crate::testing::replies::reply;
 
 /// Options, type asked for, reply from inward, TTL of all records in the reply to the client, and the side it is kept on.
@@ -188,4 +189,28 @@ fn a_chain_too_long_to_follow_is_passed_on_but_not_kept() {
         assert_eq!(answer.reply().map(|reply| reply.answer.len()), Some(42));
     }
     assert_eq!(world.asked(), 2);
+}
+
+#[test]
+fn what_one_client_is_told_for_the_way_it_asks_is_not_kept_for_all() {
+    let referral: &[&str] = &["NOERROR qr ra", "authority: org. 86400 IN NS ns.org."];
+    let cases = [
+        (referral, false),
+        (&["NOERROR qr ra"], false),
+        (SERVFAIL, false),
+        (&["NOTIMP qr ra"], false),
+        (NXDOMAIN, true),
+        (NODATA, true),
+        (POSITIVE, true),
+    ];
+    for (script, kept) in cases {
+        let query = World::replying("cache", script).query("example.org.", A);
+        // Over TCP is usual enough.
+        for odd in odd(&query).iter().filter(|odd| odd.transport == Transport::Udp) {
+            let world = World::replying("cache", script);
+            world.ask_query(odd);
+            world.reply_with(OTHER);
+            assert_eq!(world.ask("example.org.") != OTHER, kept, "{script:?}: {odd:?}");
+        }
+    }
 }
