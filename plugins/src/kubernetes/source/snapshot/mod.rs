@@ -1,8 +1,8 @@
 //! Objects from manifests: a file or a folder of files, watched for changes.
 //!
-//! Each look compares what the file system says of the files with the last look; a file that differs is read again, and all
-//! objects are then compared with what was reported, like a relist. A file that cannot be read keeps the objects it
-//! had when it last could.
+//! Each look compares what the file system says of the files with the last look; a file that has changed, and is as it was at the look
+//! before, is read again, and all objects are then compared with what was reported, like a relist. A file that cannot be read keeps the
+//! objects it had when it last could.
 
 mod files;
 #[cfg(any(test, fuzzing))]
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use tokio::time::sleep;
 
 use self::files::{Stamp, find};
-use self::read::{ManifestObject, read};
+use self::read::{Manifest, ManifestObject, Problem, read};
 use super::decode::{Decoded, Meaning};
 use super::feed::Feed;
 use super::selector::{Labels, Selector};
@@ -44,8 +44,7 @@ impl<S: Sink> Snapshot<S> {
             objects: selector(&settings.labels),
             namespaces: selector(&settings.namespace_labels),
         };
-        let files = Files { root: path, known: BTreeMap::new(), root_problem: None, looked: false };
-        Snapshot { files, feeds, selectors, timing }
+        Snapshot { files: Files::new(path), feeds, selectors, timing }
     }
 
     /// Looks for changes for ever.
@@ -162,21 +161,58 @@ struct Files {
     known: BTreeMap<PathBuf, File>,
     /// Why the folder, or one in it, cannot be looked at.
     root_problem: Option<String>,
-    /// Whether the files were found once: a folder without any is a change then, and none later.
-    looked: bool,
+    /// What the last look found; `None` before the first one.
+    seen: Option<BTreeMap<PathBuf, Stamp>>,
 }
 
 /// One file.
+#[derive(Default)]
 struct File {
-    stamp: Stamp,
+    /// What it was when it was last read, or could not be.
+    stamp: Option<Stamp>,
     /// What it said when it could last be read.
     objects: Vec<ManifestObject>,
     was_read: bool,
-    problem: Option<String>,
+    problem: Option<Problem>,
+}
+
+impl File {
+    /// Takes what was read. Returns whether objects may have changed.
+    fn take(&mut self, result: Result<Manifest, Problem>) -> bool {
+        // Whoever writes it may have failed after emptying it.
+        let result = match result {
+            Ok(manifest) if !manifest.has_kind && !self.objects.is_empty() => {
+                Err(Problem::of_file("no manifest in it any more".to_owned()))
+            }
+            result => result,
+        };
+        match result {
+            Ok(manifest) => {
+                *self = File {
+                    stamp: self.stamp.take(),
+                    objects: manifest.objects,
+                    was_read: true,
+                    problem: None,
+                };
+                true
+            }
+            Err(problem) => {
+                self.problem = Some(problem);
+                false
+            }
+        }
+    }
 }
 
 impl Files {
+    fn new(root: PathBuf) -> Files {
+        Files { root, known: BTreeMap::new(), root_problem: None, seen: None }
+    }
+
     /// Looks at all files and reads those that differ. Returns whether objects may have changed.
+    ///
+    /// A file that is being written is left alone until two looks find it the same, and one that is taken away to be written anew is not
+    /// gone. Only the first look takes what it finds.
     fn look(&mut self) -> bool {
         let found = match find(&self.root) {
             Ok(found) => found,
@@ -186,40 +222,21 @@ impl Files {
             }
         };
         self.root_problem = None;
+        let seen = self.seen.replace(found.clone());
+        let is_settled =
+            |path: &PathBuf| seen.as_ref().is_none_or(|seen| seen.get(path) == found.get(path));
         let before = self.known.len();
-        self.known.retain(|path, _| found.contains_key(path));
-        let mut changed = self.known.len() != before || !std::mem::replace(&mut self.looked, true);
-        for (path, stamp) in found {
-            if self.known.get(&path).is_none_or(|file| file.stamp != stamp) {
-                changed |= self.read(path, stamp);
+        self.known.retain(|path, _| found.contains_key(path) || !is_settled(path));
+        // A folder without files is news too, once.
+        let mut changed = self.known.len() != before || seen.is_none();
+        for (path, stamp) in found.iter().filter(|(path, _)| is_settled(path)) {
+            let file = self.known.entry(path.clone()).or_default();
+            if file.stamp.as_ref() != Some(stamp) {
+                file.stamp = Some(stamp.clone());
+                changed |= file.take(read(path));
             }
         }
         changed
-    }
-
-    fn read(&mut self, path: PathBuf, stamp: Stamp) -> bool {
-        let result = read(&path);
-        let file = File { stamp, objects: Vec::new(), was_read: false, problem: None };
-        let file = match self.known.entry(path) {
-            std::collections::btree_map::Entry::Occupied(known) => {
-                let known = known.into_mut();
-                known.stamp = file.stamp;
-                known
-            }
-            std::collections::btree_map::Entry::Vacant(new) => new.insert(file),
-        };
-        match result {
-            Ok(objects) => {
-                file.objects = objects;
-                file.was_read = true;
-                file.problem = None;
-                true
-            }
-            Err(problem) => {
-                file.problem = Some(problem.to_string());
-                false
-            }
-        }
     }
 
     /// Whether every file could be read at least once.
@@ -228,9 +245,62 @@ impl Files {
     }
 
     fn problems(&self) -> Vec<String> {
-        let text = |path: &Path, problem: &String| format!("{}: {problem}", path.display());
+        let text = |path: &Path, problem: &Problem| format!("{}: {problem}", path.display());
         let files =
             self.known.iter().filter_map(|(path, file)| Some(text(path, file.problem.as_ref()?)));
         self.root_problem.clone().into_iter().chain(files).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{remove_file, write};
+
+    use super::Files;
+
+    #[test]
+    fn a_file_that_is_being_written_is_left_alone() {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let path = |name: &str| folder.path().join(name);
+        let put = |name: &str, names: &[&str]| {
+            let namespace = |name: &&str| {
+                format!("---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n")
+            };
+            let text: String = names.iter().map(namespace).collect();
+            write(path(name), text).expect("a file can be written");
+        };
+        let names = |files: &Files| -> Vec<String> {
+            let objects = files.known.values().flat_map(|file| &file.objects);
+            objects.map(|object| object.decoded.key.name.clone()).collect()
+        };
+        put("1.yaml", &["a"]);
+        let mut files = Files::new(folder.path().to_owned());
+        assert!(files.look(), "the first look takes what it finds");
+        assert!(!files.look());
+        assert_eq!(names(&files), ["a"]);
+        let all = ["b", "c", "d", "e"];
+        for count in 1..=all.len() {
+            put("1.yaml", &all[..count]);
+            assert!(!files.look(), "it grows");
+            assert_eq!(names(&files), ["a"]);
+        }
+        // Another file does not wait for it.
+        put("2.yaml", &["z"]);
+        assert!(files.look());
+        assert_eq!(names(&files), all);
+        assert!(files.look());
+        assert_eq!(names(&files), ["b", "c", "d", "e", "z"]);
+        // Taken away and written anew, as some editors do; then only taken away.
+        remove_file(path("1.yaml")).expect("it is there");
+        assert!(!files.look());
+        put("1.yaml", &["f"]);
+        assert!(!files.look());
+        assert!(files.look());
+        remove_file(path("1.yaml")).expect("it is there");
+        assert!(!files.look());
+        assert_eq!(names(&files), ["f", "z"]);
+        assert!(files.look());
+        assert_eq!(names(&files), ["z"]);
+        assert!(!files.look());
     }
 }

@@ -42,7 +42,7 @@ fn is_shaped(field: &str, value: &serde_json::Value) -> bool {
 /// What the objects of a manifest are. Errors are worded differently: these stand for one another.
 fn shown(text: &str) -> Option<Vec<String>> {
     let shown = |object: &ManifestObject| format!("{object:?}");
-    parse(text).ok().map(|objects| objects.iter().map(shown).collect())
+    parse(text).ok().map(|manifest| manifest.objects.iter().map(shown).collect())
 }
 
 /// The documents of a manifest as JSON libraries know values; `None` if it is not readable, or has what JSON cannot say.

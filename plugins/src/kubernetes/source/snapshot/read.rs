@@ -15,6 +15,14 @@ use crate::kubernetes::source::selector::Labels;
 /// Files that are larger are not read.
 const MAX_FILE: u64 = 1 << 30;
 
+/// What a file says.
+#[derive(Default)]
+pub(super) struct Manifest {
+    pub(super) objects: Vec<ManifestObject>,
+    /// Whether any document says what kind of object it is: not in a file that is empty or was cut short.
+    pub(super) has_kind: bool,
+}
+
 /// An object of a manifest.
 #[derive(Debug)]
 pub(super) struct ManifestObject {
@@ -31,6 +39,12 @@ pub(super) struct Problem {
     cause: String,
 }
 
+impl Problem {
+    pub(super) fn of_file(cause: String) -> Problem {
+        Problem { place: String::new(), cause }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let separator = if self.place.is_empty() { "" } else { ": " };
@@ -39,29 +53,30 @@ impl fmt::Display for Problem {
 }
 
 /// Reads the objects of a file; kinds that DNS does not use are passed over.
-pub(super) fn read(path: &Path) -> Result<Vec<ManifestObject>, Problem> {
-    let problem = |cause: String| Problem { place: String::new(), cause };
-    let size = std::fs::metadata(path).map_err(|error| problem(error.to_string()))?.len();
+pub(super) fn read(path: &Path) -> Result<Manifest, Problem> {
+    let problem = |error: std::io::Error| Problem::of_file(error.to_string());
+    let size = std::fs::metadata(path).map_err(problem)?.len();
     if size > MAX_FILE {
-        return Err(problem(format!("larger than {} MB", MAX_FILE >> 20)));
+        return Err(Problem::of_file(format!("larger than {} MB", MAX_FILE >> 20)));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| problem(error.to_string()))?;
+    let text = std::fs::read_to_string(path).map_err(problem)?;
     parse(&text)
 }
 
 /// Reads the objects of a text: JSON if it begins like that, otherwise YAML.
-pub(super) fn parse(text: &str) -> Result<Vec<ManifestObject>, Problem> {
-    let mut objects = Vec::new();
+pub(super) fn parse(text: &str) -> Result<Manifest, Problem> {
+    let mut manifest = Manifest::default();
     if text.trim_start().starts_with('{') {
-        read_json(text, &mut objects)?
+        read_json(text, &mut manifest)?
     } else {
-        read_yaml(text, &mut objects)?
+        read_yaml(text, &mut manifest)?
     }
-    Ok(objects)
+    Ok(manifest)
 }
 
 /// Objects of a list are decoded one by one, straight from the text.
-fn read_json(text: &str, objects: &mut Vec<ManifestObject>) -> Result<(), Problem> {
+fn read_json(text: &str, manifest: &mut Manifest) -> Result<(), Problem> {
+    let Manifest { objects, has_kind } = manifest;
     #[derive(Deserialize)]
     struct List<'a> {
         #[serde(borrow, default)]
@@ -90,6 +105,7 @@ fn read_json(text: &str, objects: &mut Vec<ManifestObject>) -> Result<(), Proble
         let document = document.map_err(|error| fail(text, error))?;
         let error_in = |error| fail(document.get(), error);
         let head = Head::deserialize(document).map_err(error_in)?;
+        *has_kind |= !head.kind.is_empty();
         let Some(item_head) = head.of_items() else {
             objects.extend(object(document, head).map_err(error_in)?);
             continue;
@@ -104,7 +120,8 @@ fn read_json(text: &str, objects: &mut Vec<ManifestObject>) -> Result<(), Proble
     Ok(())
 }
 
-fn read_yaml(text: &str, objects: &mut Vec<ManifestObject>) -> Result<(), Problem> {
+fn read_yaml(text: &str, manifest: &mut Manifest) -> Result<(), Problem> {
+    let Manifest { objects, has_kind } = manifest;
     for (number, document) in serde_norway::Deserializer::from_str(text).enumerate() {
         let place = format!("document {}", number + 1);
         let fail =
@@ -114,6 +131,7 @@ fn read_yaml(text: &str, objects: &mut Vec<ManifestObject>) -> Result<(), Proble
             continue;
         }
         let head = Head::deserialize(&document).map_err(fail)?;
+        *has_kind |= !head.kind.is_empty();
         let Some(item_head) = head.of_items() else {
             let kind = head.kind.clone();
             objects.extend(

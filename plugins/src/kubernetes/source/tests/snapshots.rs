@@ -270,3 +270,26 @@ async fn pods_of_manifests_run_and_have_addresses() {
     source.until_synced().await;
     source.until_objects(&["Namespace a", "Pod a/running"]).await;
 }
+
+/// Whoever writes a file in place empties it first, and may fail after that.
+#[tokio::test]
+async fn a_file_without_a_manifest_takes_nothing_away() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let path = folder.path().join("x.yaml");
+    write(&path, &service_yaml("one", "10.0.0.1"));
+    let source = start(snapshot_of(&path));
+    source.until_objects(&["Namespace a", "Service a/one"]).await;
+    let cut = "apiVersion: v1\nitems:\n- apiVersion: v1\n  kind: Service\n";
+    for nothing in ["", "# nothing yet\n", "---\n---\n\n", cut] {
+        write(&path, nothing);
+        until("it is named", || !source.state.remarks().is_empty()).await;
+        let expected = format!("snapshot {}: no manifest in it any more", path.display());
+        assert_eq!(source.state.remarks(), [expected]);
+        assert_eq!(source.recorder.now().changes.len(), 2, "after {nothing:?}");
+        write(&path, &service_yaml("one", "10.0.0.1"));
+        until("all is well", || source.state.remarks().is_empty()).await;
+    }
+    // What says that there is nothing is believed.
+    write(&path, "apiVersion: v1\nkind: List\nitems: []\n");
+    source.until_objects(&[]).await;
+}
