@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -60,8 +61,10 @@ fn find_in(
             Ok(metadata) if is_manifest(&path) => {
                 found.insert(path.clone(), Stamp::of(&path, &metadata));
             }
+            Ok(_) => {}
             // Removed since the folder was read, or a link that leads nowhere.
-            _ => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("{}: {error}", path.display())),
         }
         if found.len() > MAX_FILES {
             return Err(format!("{}: more than {MAX_FILES} manifests", folder.display()));

@@ -293,3 +293,26 @@ async fn a_file_without_a_manifest_takes_nothing_away() {
     write(&path, "apiVersion: v1\nkind: List\nitems: []\n");
     source.until_objects(&[]).await;
 }
+
+/// Only a file that is not there is gone.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_cannot_be_looked_at_stays_in_force() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let path = folder.path().join("x.yaml");
+    write(&path, &service_yaml("one", "10.0.0.1"));
+    let source = start(snapshot_of(folder.path()));
+    source.until_synced().await;
+    fs::remove_file(&path).expect("the file can be removed");
+    std::os::unix::fs::symlink("x.yaml", &path).expect("links can be made");
+    until("it is noticed", || !source.state.remarks().is_empty()).await;
+    let remarks = source.state.remarks();
+    let expected = format!("snapshot {}: Too many levels of symbolic links", path.display());
+    assert!(remarks[0].starts_with(&expected), "{remarks:?}");
+    assert_eq!(source.recorder.now().objects.len(), 2);
+    fs::remove_file(&path).expect("the link can be removed");
+    // A link that leads nowhere is no file either.
+    std::os::unix::fs::symlink("nowhere", &path).expect("links can be made");
+    source.until_objects(&[]).await;
+    assert!(source.state.remarks().is_empty());
+}
