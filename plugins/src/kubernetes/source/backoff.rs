@@ -6,7 +6,7 @@ use super::failure::Failure;
 
 /// The waits of one kind of object.
 ///
-/// They grow from one failure to the next until the server is heard again, and are cut by chance, so that neither the kinds nor the
+/// They grow from one failure to the next until a watch lasts, and are cut by chance, so that neither the kinds nor the
 /// replicas of a Deployment come back as one. The longest is a part of the time in which data is current again after an outage: whoever
 /// changes it reads what the README says about that.
 pub(super) struct Backoff {

@@ -245,13 +245,14 @@ impl<S: Sink> Reflector<S> {
         let started = Instant::now();
         self.heard = None;
         let result = self.events(time).await;
-        if self.heard.is_some() {
+        // One that says something and is over at once is no better than one that fails.
+        let has_lasted = started.elapsed() >= self.timing.backoff_most;
+        if has_lasted && (self.heard.is_some() || result.is_ok()) {
             backoff.reset();
         }
         match result {
             Ok(()) if started.elapsed() < time.mul_f64(0.9) => {
-                // Against a server that ends its watches at once.
-                if started.elapsed() < time / 2 {
+                if !has_lasted {
                     sleep(backoff.after_early_end()).await;
                 }
                 (self.suspect(), None)
@@ -374,11 +375,13 @@ impl<S: Sink> Reflector<S> {
 
     /// A list, event or bookmark with this version came.
     fn advance(&mut self, version: String) -> Result<(), Failure> {
-        self.heard = Some(Instant::now());
         let from = std::mem::replace(&mut self.version, version);
         match compare(&self.version, &from) {
             Some(Ordering::Less) => Err(Failure::WentBack { from, to: self.version.clone() }),
-            _ => Ok(()),
+            _ => {
+                self.heard = Some(Instant::now());
+                Ok(())
+            }
         }
     }
 

@@ -35,6 +35,10 @@ pub(crate) enum Fault {
     GoneEvent,
     /// No answer at all.
     NoAnswer,
+    /// A header of 200, then a bookmark with this version, or the current one, and the end.
+    Bookmark(Option<u64>),
+    /// The same, but the connection breaks after it.
+    BookmarkAndCut,
     /// A header of 200, then nothing.
     Silence,
     /// The connection breaks after so many bytes of the body.
@@ -186,6 +190,11 @@ impl TestApiServer {
     /// The next `times` requests of this kind go wrong.
     pub(crate) fn fault(&self, verb: Verb, collection: &'static str, times: usize, fault: Fault) {
         self.change(|state| state.faults.push((verb, collection, times, fault)));
+    }
+
+    /// Nothing goes wrong any more.
+    pub(crate) fn forgive(&self) {
+        self.change(|state| state.faults.clear());
     }
 
     /// Breaks the connections of all running watches.

@@ -139,6 +139,8 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
             let event = json!({"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old"}});
             streamed(stream::iter([Ok(Bytes::from(format!("{event}\n")))]))
         }
+        Some(Fault::Bookmark(version)) => bookmarked(&shared, version),
+        Some(Fault::BookmarkAndCut) => shorten(bookmarked(&shared, None), usize::MAX, true),
         Some(Fault::CutAfter(bytes)) => shorten(normal(&shared), bytes, true),
         Some(Fault::EndAfter(bytes)) => shorten(normal(&shared), bytes, false),
     })
@@ -247,10 +249,7 @@ async fn follow(
         let current = shared.lock().stored.version;
         let due = bookmark.is_some_and(|due| due <= Instant::now() || end <= Instant::now());
         if due && !black_hole && current >= version {
-            let metadata = json!({"resourceVersion": current.to_string()});
-            let event =
-                json!({"type": "BOOKMARK", "object": {"kind": "Object", "metadata": metadata}});
-            let _ = sender.send(Ok(Bytes::from(format!("{event}\n")))).await;
+            let _ = sender.send(Ok(bookmark_of(current))).await;
             bookmark = every.map(|every| Instant::now() + every);
         }
         if end <= Instant::now() && !black_hole {
@@ -263,6 +262,12 @@ async fn follow(
             () = sleep_until(next) => {}
         }
     }
+}
+
+fn bookmark_of(version: u64) -> Bytes {
+    let metadata = json!({"resourceVersion": version.to_string()});
+    let event = json!({"type": "BOOKMARK", "object": {"kind": "Object", "metadata": metadata}});
+    Bytes::from(format!("{event}\n"))
 }
 
 /// An event as a watch with selectors gets it: an object that is no longer selected is deleted for it.
@@ -296,6 +301,11 @@ fn status(code: u16, message: &str) -> Answer {
     let mut answer = streamed(stream::iter([Ok(Bytes::from(body.to_string()))]));
     *answer.status_mut() = hyper::StatusCode::from_u16(code).unwrap_or_default();
     answer
+}
+
+fn bookmarked(shared: &Shared, version: Option<u64>) -> Answer {
+    let version = version.unwrap_or(shared.lock().stored.version);
+    streamed(stream::iter([Ok(bookmark_of(version))]))
 }
 
 fn shorten(answer: Answer, bytes: usize, broken: bool) -> Answer {

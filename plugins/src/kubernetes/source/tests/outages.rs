@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::{Running, Timing, namespace, service, settings_for, start_with};
 use crate::kubernetes::objects::{Change, Resource};
 use crate::kubernetes::source::state::SourceState;
-use crate::kubernetes::source::testing::{Outage, TestApiServer, Verb};
+use crate::kubernetes::source::testing::{Fault, Outage, TestApiServer, Verb};
 
 /// One step of the clock. Its real time is a hundredth of it.
 const TICK: Duration = Duration::from_millis(50);
@@ -381,4 +381,57 @@ async fn a_restart_without_history_takes_nothing_away() {
         .await;
         assert!(objects(&source).keys().eq(["Service a/new", "Service a/same"]));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_hour_of_watches_that_end_after_an_event() {
+    unsteady_hour(Fault::Bookmark(None)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_hour_of_watches_that_are_cut_after_an_event() {
+    unsteady_hour(Fault::BookmarkAndCut).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_hour_of_watches_of_an_older_version() {
+    unsteady_hour(Fault::Bookmark(Some(1))).await;
+}
+
+/// All works but for the watches, each of which says something and is over. Nobody is asked more often than when nothing works.
+async fn unsteady_hour(fault: Fault) {
+    let server = TestApiServer::start().await;
+    server.send_bookmarks(Some(RECOVERY));
+    server.put("services", service("a", "one", "10.0.0.1"));
+    server.fault(Verb::Watch, "services", usize::MAX, fault.clone());
+    let source = start_with(settings_for(&server), Timing::default());
+    let asked = || {
+        let urls = server.requests();
+        urls.iter().filter(|url| url.contains("/services?")).count()
+    };
+    let begun = Instant::now();
+    while begun.elapsed() < HOUR {
+        sleep(TICK * 10).await;
+        std::thread::sleep(TICK / 500);
+        // A watch, and a list or a question before it, for each wait of 7.5 s at least; the first waits are shorter.
+        let most = 2.0 * (begun.elapsed().as_secs_f64() / 7.5 + 10.0);
+        assert!(asked() as f64 <= most, "{} requests in {:?}", asked(), begun.elapsed());
+    }
+    eprintln!("{fault:?}: {} requests", asked());
+    assert!(objects(&source).keys().eq(["Service a/one"]));
+    // What happens is there no later than after an outage.
+    server.put("services", service("a", "two", "10.0.0.2"));
+    server.forgive();
+    within(RECOVERY, "what came is there", &source, || {
+        objects(&source).keys().eq(["Service a/one", "Service a/two"])
+    })
+    .await;
+    // One bad watch after good ones costs no more than the first one did.
+    pass(RECOVERY * 2).await;
+    server.cut_watches();
+    server.put("services", service("a", "three", "10.0.0.3"));
+    within(RECOVERY / 10, "what came is there at once", &source, || {
+        objects(&source).contains_key("Service a/three")
+    })
+    .await;
 }
