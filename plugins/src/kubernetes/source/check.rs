@@ -12,6 +12,7 @@ use kube::config::{
 
 use super::failure::with_causes;
 use super::selector::{Selector, SelectorError};
+use super::token::TokenFile;
 use super::{Origin, Settings, Tls};
 
 const AGENT: &str = concat!("Periplus/", env!("CARGO_PKG_VERSION"));
@@ -102,7 +103,7 @@ pub fn check(settings: &Settings) -> Result<(), SettingsError> {
         None => config.rustls_client_config().map(drop).map_err(|error| tls_cause(&error)),
     };
     let token =
-        config.auth_info.token_file.as_ref().map_or(Ok(()), |path| readable(Path::new(path)));
+        config.auth_info.token_file.map_or(Ok(()), |path| TokenFile::open(path.into()).map(drop));
     tls.and(token).map_err(|cause| wrong(&settings.origin, cause))
 }
 

@@ -65,7 +65,7 @@ impl Connection {
 
     /// Asks for a path and returns the answer, whose body is still to come.
     ///
-    /// `kube` reads a token file once a minute, and the service account's certificate authority too; other certificates and the kubeconfig
+    /// A token file is read once a minute, and the service account's certificate authority too; other certificates and the kubeconfig
     /// never again. After a failure that may come from anything that was read when the client was made, the next request makes a new one,
     /// but not more often than a program that gives credentials may be run.
     pub(super) async fn get(&self, path: &str) -> Result<Response<Body>, Failure> {

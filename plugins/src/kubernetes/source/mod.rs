@@ -40,6 +40,7 @@ mod state;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -16,6 +16,7 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use super::{Running, fast, service, settings, start, start_with, until};
 use crate::kubernetes::objects::Resource;
 use crate::kubernetes::source::testing::TestApiServer;
+use crate::kubernetes::source::token::TokenFile;
 use crate::kubernetes::source::{Origin, Timing};
 
 /// A certificate authority.
@@ -310,4 +311,44 @@ async fn connections_are_kept_alive() {
         timers.len() == 3 && timers.iter().all(|(timer, time)| timer == "02" && *time <= 10.5)
     })
     .await;
+}
+
+/// As most files end, and as `kubectl create token > FILE` writes it.
+#[tokio::test]
+async fn a_token_file_may_end_in_a_newline() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    for (name, content) in [("token", " first\r\n\n"), ("ca.crt", &Authority::new("own").0.pem())] {
+        std::fs::write(folder.path().join(name), content).expect("the folder can be written");
+    }
+    let server = TestApiServer::start().await;
+    server.require_token("first");
+    let source = start(settings(kubeconfig(folder.path(), &server.url(), "tokenFile: token")));
+    source.until_synced().await;
+    // It wins over an inline token, as in client-go.
+    let user = "tokenFile: token, token: second";
+    let source = start(settings(kubeconfig(folder.path(), &server.url(), user)));
+    source.until_synced().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_file_is_read_each_minute() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let path = folder.path().join("token");
+    std::fs::write(&path, "first\n").expect("the folder can be written");
+    let mut file = TokenFile::open(path.clone()).expect("there is a token");
+    let minute = Duration::from_secs(60);
+    for (content, at_once, later) in [
+        ("second\n", "Bearer first", "Bearer second"),
+        // While it is being written.
+        ("", "Bearer second", "Bearer second"),
+        ("third", "Bearer second", "Bearer third"),
+    ] {
+        std::fs::write(&path, content).expect("the folder can be written");
+        assert_eq!(file.header(), at_once);
+        tokio::time::advance(minute).await;
+        assert_eq!(file.header(), later);
+    }
+    std::fs::remove_file(&path).expect("it is there");
+    tokio::time::advance(minute).await;
+    assert_eq!(file.header(), "Bearer third");
 }

@@ -140,3 +140,26 @@ fn selectors_and_snapshots_are_checked() {
         format!("snapshot {}: No such file or directory (os error 2)", missing.display());
     assert_eq!(check(&snapshot_of(missing)).map_err(|error| error.to_string()), Err(expected));
 }
+
+#[test]
+fn a_token_file_has_a_token() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let (path, token) = (folder.path().join("config"), folder.path().join("token"));
+    fs::write(&path, GOOD.replace("token: t", "tokenFile: token")).expect("a folder");
+    let cases: [(&[u8], Option<&str>); 6] = [
+        (b"t", None),
+        (b"\n t\r\n", None),
+        (b"", Some("there is no token in it")),
+        (b" \n", Some("there is no token in it")),
+        (b"a\nb", Some("what is in it is no token: failed to parse header value")),
+        (b"\xff", Some("stream did not contain valid UTF-8")),
+    ];
+    for (content, expected) in cases {
+        fs::write(&token, content).expect("the folder can be written");
+        let origin = Origin::Kubeconfig { path: path.clone(), context: None };
+        let expected = expected.map_or(Ok(()), |cause| {
+            Err(format!("kubeconfig {}: {}: {cause}", path.display(), token.display()))
+        });
+        assert_eq!(check(&settings(origin)).map_err(|error| error.to_string()), expected);
+    }
+}
