@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,7 +62,7 @@ pub struct Options {
 pub struct Program {
     options: Options,
     surroundings: Surroundings,
-    runtime: Runtime,
+    runtime: OwnRuntime,
     listeners: Listeners,
     admin: Admin,
     running: Running,
@@ -162,6 +163,7 @@ impl Program {
             .thread_name("runtime")
             .enable_all()
             .build()
+            .map(|runtime| OwnRuntime(Some(runtime)))
             .map_err(StartError::Runtime)?;
         runtime.spawn(housekeeping::keep_memory_small());
         let mut listeners =
@@ -406,6 +408,25 @@ impl Program {
         let help = "A metric with a constant '1' value labeled by hash, and value which type of hash generated.";
         self.metrics().gauge(NAME, help, &[("hash", "sha512"), ("value", &value)]).set(1.0);
         tracing::info!("plugin/reload: Running configuration SHA512 = {value}");
+    }
+}
+
+/// The runtime. It ends even while something blocks in it: a program that a kubeconfig names for its credentials may hang.
+struct OwnRuntime(Option<Runtime>);
+
+impl Deref for OwnRuntime {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_timeout(LAST_WORDS);
+        }
     }
 }
 

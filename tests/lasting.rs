@@ -166,6 +166,44 @@ fn a_list_that_takes_longer_than_the_startup_timeout_is_in_force_in_the_end() {
     assert!(!said.contains("Restart failed"), "{said}");
 }
 
+/// A program that a kubeconfig names for its credentials, and that never ends by itself.
+#[test]
+fn sigterm_ends_a_process_whose_credentials_never_come() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let number = directory.path().join("number");
+    let kubeconfig = format!(
+        "apiVersion: v1
+kind: Config
+current-context: c
+clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:9'}}}}]
+contexts: [{{name: c, context: {{cluster: c, user: u}}}}]
+users: [{{name: u, user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, command: sh, args: [-c, 'echo $$ > {}; exec sleep 3600']}}}}}}]
+",
+        number.display()
+    );
+    let text = corefile("kubeconfig DIR/kubeconfig", 30, "");
+    let files = [("kubeconfig", kubeconfig.as_str())];
+    let mut peer = Peer::start(Path::new(env!("CARGO_BIN_EXE_periplus")), &text, &files);
+    let begun = Instant::now();
+    let number = loop {
+        let text = std::fs::read_to_string(&number).unwrap_or_default();
+        if text.ends_with('\n') {
+            break text;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", peer.last_words());
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    peer.signal("TERM");
+    let begun = Instant::now();
+    while peer.is_running() && begun.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ended = !peer.is_running();
+    let killed = std::process::Command::new("kill").args(["-9", number.trim()]).status();
+    assert!(killed.is_ok_and(|status| status.success()), "the program still waits");
+    assert!(ended, "{}", peer.last_words());
+}
+
 #[test]
 fn sigterm_ends_a_process_that_waits_for_data() {
     let api = api_server();

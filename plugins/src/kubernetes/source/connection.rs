@@ -8,8 +8,10 @@ use http_body_util::BodyExt as _;
 use kube::client::Body;
 use periplus_core::metrics::Registry;
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+use super::check::SettingsError;
 use super::client::client;
 use super::failure::{Failure, with_causes};
 use super::limit::Limiter;
@@ -27,6 +29,7 @@ pub(super) struct Connection {
     registry: Arc<Registry>,
     answer: Duration,
     client_pause: Duration,
+    client_time: Duration,
     slot: Mutex<Slot>,
 }
 
@@ -35,6 +38,8 @@ pub(super) struct Connection {
 struct Slot {
     live: Option<Live>,
     failed: Option<(Instant, Failure)>,
+    /// The next one, which may take long: a program may be asked for credentials.
+    making: Option<JoinHandle<Result<(kube::Client, String), SettingsError>>>,
 }
 
 /// A client with the credentials and certificates that were read when it was made.
@@ -59,6 +64,7 @@ impl Connection {
             registry: Arc::clone(registry),
             answer: timing.answer,
             client_pause: timing.client_pause,
+            client_time: timing.client,
             slot: Mutex::default(),
         }
     }
@@ -122,10 +128,20 @@ impl Connection {
             (None, Some((time, failure))) if young(*time) => return Err(failure.clone()),
             _ => {}
         }
+        // Whoever begins waits for it; if that is in vain, others only look whether it has ended since, and nobody begins another one.
+        let time = if slot.making.is_none() { self.client_time } else { Duration::ZERO };
         let origin = self.origin.clone();
-        let made = match tokio::task::spawn_blocking(move || client(&origin)).await {
-            Ok(made) => made.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+        let begin = || tokio::task::spawn_blocking(move || client(&origin));
+        let made = match timeout(time, slot.making.get_or_insert_with(begin)).await {
+            Ok(made) => {
+                slot.making = None;
+                made.map_err(|error| error.to_string())
+                    .and_then(|made| made.map_err(|error| error.to_string()))
+            }
+            Err(_) => Err(format!(
+                "credentials and certificates were not there after {} s",
+                self.client_time.as_secs_f32()
+            )),
         };
         match made {
             Ok((client, host)) => {

@@ -201,6 +201,8 @@ pub(crate) struct Timing {
     pub(crate) backoff_most: Duration,
     /// Between two clients: making one reads files, and may run a program.
     pub(crate) client_pause: Duration,
+    /// Until one is made.
+    pub(crate) client: Duration,
     /// Between two looks at the files of a snapshot.
     pub(crate) poll: Duration,
 }
@@ -217,6 +219,7 @@ impl Default for Timing {
             backoff: Duration::from_millis(200),
             backoff_most: Duration::from_secs(15),
             client_pause: Duration::from_secs(5),
+            client: Duration::from_secs(10),
             poll: Duration::from_secs(1),
         }
     }

@@ -111,6 +111,7 @@ pub(super) fn fast() -> Timing {
         backoff: Duration::from_millis(10),
         backoff_most: Duration::from_millis(100),
         client_pause: Duration::from_millis(50),
+        client: Duration::from_secs(1),
         poll: Duration::from_millis(20),
     }
 }

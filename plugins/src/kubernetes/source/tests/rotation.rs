@@ -15,7 +15,7 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use super::{Running, fast, service, settings, start, start_with, until};
 use crate::kubernetes::objects::Resource;
-use crate::kubernetes::source::testing::TestApiServer;
+use crate::kubernetes::source::testing::{Outage, TestApiServer};
 use crate::kubernetes::source::token::TokenFile;
 use crate::kubernetes::source::{Origin, Timing};
 
@@ -351,4 +351,71 @@ async fn a_token_file_is_read_each_minute() {
     std::fs::remove_file(&path).expect("it is there");
     tokio::time::advance(minute).await;
     assert_eq!(file.header(), "Bearer third");
+}
+
+/// Programs that write their number to a file and sleep; they end with the value.
+struct Sleepers(std::path::PathBuf);
+
+impl Sleepers {
+    fn numbers(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(&self.0).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn end(&self) {
+        let _ = std::process::Command::new("kill").arg("-9").args(self.numbers()).status();
+    }
+}
+
+impl Drop for Sleepers {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A program that gives credentials, or sleeps where there is a file.
+#[tokio::test]
+async fn a_program_that_hangs_stops_nothing() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let write = |name: &str, content: &str| {
+        std::fs::write(folder.path().join(name), content).expect("the folder can be written");
+    };
+    let (hang, program) = (folder.path().join("hang"), folder.path().join("program"));
+    let sleepers = Sleepers(folder.path().join("sleepers"));
+    let script = format!(
+        "if test -e {}; then echo $$ >> {}; exec sleep 3600; fi\n\
+         echo '{{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{{\"token\":\"first\"}}}}'",
+        hang.display(),
+        sleepers.0.display()
+    );
+    write("program", &script);
+    write("ca.crt", &Authority::new("own").0.pem());
+    let user = format!(
+        "exec: {{apiVersion: client.authentication.k8s.io/v1, command: sh, args: ['{}']}}",
+        program.display()
+    );
+    let server = TestApiServer::start().await;
+    server.require_token("first");
+    server.put("services", service("a", "one", "10.0.0.1"));
+    let source = start(settings(kubeconfig(folder.path(), &server.url(), &user)));
+    source.until_synced().await;
+
+    write("hang", "");
+    server.set_outage(Some(Outage::Refused));
+    until("the program is asked", || !sleepers.numbers().is_empty()).await;
+    server.set_outage(None);
+    server.put("services", service("a", "two", "10.0.0.2"));
+    source.until_objects(&["Service a/one", "Service a/two"]).await;
+    // It is not asked again while it has not answered, whatever happens.
+    server.require_token("second");
+    server.cut_watches();
+    let before = server.requests().len();
+    until("there were many tries", || server.requests().len() > before + 30).await;
+    assert_eq!(sleepers.numbers().len(), 1);
+    // Once it has, it is.
+    std::fs::remove_file(&hang).expect("the file is there");
+    write("program", &script.replace("first", "second"));
+    sleepers.end();
+    server.put("services", service("a", "three", "10.0.0.3"));
+    source.until_objects(&["Service a/one", "Service a/three", "Service a/two"]).await;
 }
