@@ -397,11 +397,12 @@ impl<S: Sink> Reflector<S> {
 fn after_failed_list(from: From, failure: &Failure) -> From {
     match (from, failure) {
         // Too old for the server's watch cache, or too new ("Too large resource version", 504), which some servers wait for without a word.
+        (From::AtLeast, Failure::Expired | Failure::Status { code: 500, .. })
+        // It takes too long as a whole, for the server or for us; what comes from the cache is not divided.
+        | (From::Any | From::AtLeast, Failure::Stalled(_) | Failure::Status { code: 504, .. }) => {
+            From::Latest(Pages::Small)
+        }
         // Other errors of a server that starts or is overloaded are no reason to read from its store.
-        (
-            From::AtLeast,
-            Failure::Expired | Failure::Stalled(_) | Failure::Status { code: 500 | 504, .. },
-        ) => From::Latest(Pages::Small),
         (From::Latest(_), Failure::Expired) => From::Latest(Pages::One),
         (From::Latest(_), _) => From::Latest(Pages::Small),
         (from @ (From::Any | From::AtLeast), _) => from,

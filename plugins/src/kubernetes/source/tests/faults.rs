@@ -359,3 +359,27 @@ async fn a_kubeconfig_that_comes_later_is_found() {
     std::fs::write(&path, text).expect("the folder can be written");
     source.until_synced().await;
 }
+
+/// What takes a server too long as a whole is asked for in pages.
+#[tokio::test]
+async fn a_first_list_that_takes_too_long_is_read_in_pages() {
+    let cases = [
+        (Fault::NoAnswer, "limit=500"),
+        (Fault::Silence, "limit=500"),
+        (Fault::Status(504), "limit=500"),
+        (Fault::Status(503), "resourceVersion=0"),
+        (Fault::CutAfter(10), "resourceVersion=0"),
+    ];
+    futures::future::join_all(cases.map(|(fault, second)| async move {
+        let server = TestApiServer::start().await;
+        server.put("services", service("a", "one", "10.0.0.1"));
+        server.fault(Verb::List, "services", 1, fault.clone());
+        let source = start(settings_for(&server));
+        source.until_synced().await;
+        let requests = server.requests();
+        let queries = requests.iter().filter_map(|url| url.strip_prefix("/api/v1/services?"));
+        let lists: Vec<_> = queries.filter(|query| !query.contains("watch=true")).collect();
+        assert_eq!(lists, ["resourceVersion=0", second], "{fault:?}");
+    }))
+    .await;
+}
