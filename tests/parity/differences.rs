@@ -19,7 +19,7 @@ const NOERROR: u16 = 0;
 const FORMERR: u16 = 1;
 const NXDOMAIN: u16 = 3;
 
-/// Rows 3, 8, 15 to 17 and K1 to K6 need what a real API server does not have, or what is not compared.
+/// Rows 3, 8, 15 to 17, 28 and K1 to K6 need what a real API server does not have, or what is not compared.
 pub const KNOWN: &[Known] = &[
     Known {
         row: 1,

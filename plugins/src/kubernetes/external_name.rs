@@ -35,6 +35,7 @@ pub(super) fn answer(
     let (chain, outside) = match follow(shared, query, place, alias) {
         Chain::Complete(chain) => return reply(query, chain, 0).into(),
         Chain::Broken => return no_data(shared, query).into(),
+        Chain::Unknown => return shared.empty(query, place, Rcode::SERVFAIL).into(),
         Chain::Leaves { chain, target } => (chain, target),
     };
     // As deep as lookups may get, the target counts as not resolvable.
@@ -63,6 +64,8 @@ enum Chain {
     Complete(Section),
     /// It ends in nothing or goes round.
     Broken,
+    /// It ends in what may be known soon.
+    Unknown,
     /// It leads to a name outside the zone.
     Leaves { chain: Section, target: Name },
 }
@@ -98,6 +101,9 @@ fn follow(shared: &Shared, query: &Query, place: Place<'_>, alias: Arc<RecordSet
                 found.detach(&at);
                 chain.append(&mut found.answer);
                 return Chain::Complete(chain);
+            }
+            Finding::NameError | Finding::WronglyDenied if !shared.index.is_synced() => {
+                return Chain::Unknown;
             }
             Finding::NoData | Finding::NameError | Finding::WronglyDenied => return Chain::Broken,
         }

@@ -266,15 +266,31 @@ fn before_the_first_lists_are_complete_nothing_is_denied() {
     ]);
     cluster.index.apply(namespace("test"));
     cluster.index.apply(cluster_ip("test/web", &["10.96.10.1"], &["http:80/tcp"]));
-    cluster
-        .answers(&[("web.test.svc.cluster.local A", "web.test.svc.cluster.local. 5 A 10.96.10.1")]);
+    for (alias, target) in [("in", "later"), ("alias", "in"), ("self", "self"), ("whole", "web")] {
+        let target = format!("{target}.test.svc.cluster.local");
+        cluster.index.apply(external_name(&format!("test/{alias}"), &target));
+    }
+    cluster.answers(&[
+        ("web.test.svc.cluster.local A", "web.test.svc.cluster.local. 5 A 10.96.10.1"),
+        ("in.test.svc.cluster.local A", "SERVFAIL cluster.local."),
+        ("alias.test.svc.cluster.local AAAA", "SERVFAIL cluster.local."),
+        (
+            "in.test.svc.cluster.local CNAME",
+            "in.test.svc.cluster.local. 5 CNAME later.test.svc.cluster.local.",
+        ),
+        ("self.test.svc.cluster.local A", "NODATA cluster.local."),
+        ("whole.test.svc.cluster.local AAAA", "NODATA cluster.local."),
+    ]);
     for resource in [Resource::Services, Resource::Namespaces, Resource::EndpointSlices] {
         cluster.index.synced(resource);
         assert!(!cluster.index.is_synced());
         cluster.answers(&[("nope.test.svc.cluster.local A", "SERVFAIL cluster.local.")]);
     }
     cluster.index.synced(Resource::Pods);
-    cluster.answers(&[("nope.test.svc.cluster.local A", "NXDOMAIN cluster.local.")]);
+    cluster.answers(&[
+        ("nope.test.svc.cluster.local A", "NXDOMAIN cluster.local."),
+        ("in.test.svc.cluster.local A", "NODATA cluster.local."),
+    ]);
 }
 
 #[test]
