@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 
 use foldhash::fast::RandomState;
 use periplus_core::codes::RecordType;
@@ -12,24 +13,30 @@ use periplus_core::query::Query;
 use periplus_core::record::{Entry, Owner, RecordSet, RecordSetBuilder};
 
 use super::finding::{Finding, reply};
-use super::index::{Kind, Slice};
+use super::index::{EndpointRef, Kind, Slice};
 use super::shared::{Place, Shared};
-use super::{srv, zone};
+use super::srv::{MOST_NAMES, service_name};
+use super::zone;
 
 /// The NS records of a zone, with addresses.
 pub(super) fn name_servers(shared: &Shared, query: &Query, place: Place<'_>) -> Finding {
-    let ttl = shared.index.ttl();
-    let servers = servers(shared, query.spelled().suffix(place.offset));
+    let (ttl, zone) = (shared.index.ttl(), query.spelled().suffix(place.offset));
     let mut set = RecordSetBuilder::new(RecordType::NS, ttl);
     let mut reply = reply(query);
+    let mut names = HashSet::with_hasher(RandomState::default());
+    // Without duplicates (RFC 2181 section 5).
     let mut seen = HashSet::with_hasher(RandomState::default());
-    for (name, address) in &servers {
-        if seen.insert(name) {
+    let _ = each_server(shared, |server, address| {
+        let Some(name) = server.name(zone) else { return ControlFlow::Continue(()) };
+        if names.insert(name.clone()) {
             set.push(name.as_wire());
         }
-        let addresses = RecordSet::addresses(ttl, [*address]);
-        reply.additional.extend(addresses.map(|set| Entry::of(Owner::Name(name.clone()), set)));
-    }
+        if reply.additional.len() <= MOST_NAMES && seen.insert((name.clone(), address)) {
+            let addresses = RecordSet::addresses(ttl, [address]);
+            reply.additional.extend(addresses.map(|set| Entry::of(Owner::Name(name), set)));
+        }
+        if names.len() > MOST_NAMES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
     if set.is_empty() {
         return Finding::NoData;
     }
@@ -45,59 +52,71 @@ pub(super) fn name_server_address(shared: &Shared, query: &Query) -> Finding {
         _ => return Finding::NoData,
     };
     let mut seen = HashSet::with_hasher(RandomState::default());
-    let addresses = servers(shared, NameRef::ROOT).into_iter().map(|(_, address)| address);
-    let addresses = addresses.filter(|address| address.is_ipv4() == v4 && seen.insert(*address));
+    let mut addresses = Vec::new();
+    let _ = each_server(shared, |_, address| {
+        if address.is_ipv4() == v4 && seen.insert(address) {
+            addresses.push(address);
+        }
+        ControlFlow::Continue(())
+    });
     Finding::records(RecordSet::addresses(shared.index.ttl(), addresses))
 }
 
-/// Names and addresses of the servers (CoreDNS's `nsAddrs`), without duplicates (RFC 2181 section 5).
-fn servers(shared: &Shared, zone: NameRef<'_>) -> Vec<(Name, IpAddr)> {
-    let mut servers = Vec::new();
+/// What is a name server of the zones.
+enum Server<'a> {
+    /// A service with cluster IPs.
+    Service(&'a [u8]),
+    /// An endpoint of a headless one.
+    Endpoint(&'a [u8], EndpointRef<'a>),
+    /// This machine, where no service is known to lead to it.
+    Machine,
+}
+
+impl Server<'_> {
+    fn name(&self, zone: NameRef<'_>) -> Option<Name> {
+        match self {
+            Server::Service(key) => service_name(None, key, zone),
+            Server::Endpoint(key, endpoint) => {
+                endpoint.with_label(|label| service_name(Some(label), key, zone))
+            }
+            Server::Machine => zone::below(["ns", "dns"], zone).map(|name| name.to_name()),
+        }
+    }
+}
+
+/// Goes through the servers and their addresses (CoreDNS's `nsAddrs`), as long as `each` wants more.
+fn each_server(
+    shared: &Shared,
+    mut each: impl FnMut(Server<'_>, IpAddr) -> ControlFlow<()>,
+) -> ControlFlow<()> {
     let mut is_endpoint = false;
     for address in &shared.local_addresses {
         shared.index.slices_at(*address, |slices| {
             is_endpoint |= !slices.is_empty();
-            for slice in slices {
-                servers_of(shared, slice, zone, &mut servers);
-            }
-        });
+            slices.iter().try_for_each(|slice| each_server_of(shared, slice, &mut each))
+        })?;
     }
-    if !is_endpoint {
-        let name = zone::below(["ns", "dns"], zone).map(|name| name.to_name());
-        let own = |name: &Name| {
-            shared.local_addresses.iter().map(|address| (name.clone(), *address)).collect()
-        };
-        servers = name.as_ref().map_or_else(Vec::new, own);
+    if is_endpoint {
+        return ControlFlow::Continue(());
     }
-    let mut seen = HashSet::with_hasher(RandomState::default());
-    servers.retain(|server| seen.insert(server.clone()));
-    servers
+    shared.local_addresses.iter().try_for_each(|address| each(Server::Machine, *address))
 }
 
 /// The service that a slice belongs to: its cluster IPs, or the slice's endpoints if it is headless.
-fn servers_of(
+fn each_server_of(
     shared: &Shared,
     slice: &Slice,
-    zone: NameRef<'_>,
-    servers: &mut Vec<(Name, IpAddr)>,
-) {
-    let Some(key) = &slice.service else { return };
+    each: &mut impl FnMut(Server<'_>, IpAddr) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let Some(key) = &slice.service else { return ControlFlow::Continue(()) };
     shared.index.service(key, |entry| match entry.map(|entry| (&entry.kind, entry)) {
         Some((Kind::Cluster, entry)) => {
-            let Some(name) = srv::service_name(None, key, zone) else { return };
-            servers.extend(
-                entry
-                    .address_sets(shared.index.ttl())
-                    .addresses()
-                    .map(|address| (name.clone(), address)),
-            );
+            let mut addresses = entry.address_sets(shared.index.ttl()).addresses();
+            addresses.try_for_each(|address| each(Server::Service(key), address))
         }
-        Some((Kind::Headless, _)) => {
-            for endpoint in slice.endpoints() {
-                let name = endpoint.with_label(|label| srv::service_name(Some(label), key, zone));
-                servers.extend(name.map(|name| (name, endpoint.address)));
-            }
-        }
-        _ => {}
-    });
+        Some((Kind::Headless, _)) => slice
+            .endpoints()
+            .try_for_each(|endpoint| each(Server::Endpoint(key, endpoint), endpoint.address)),
+        _ => ControlFlow::Continue(()),
+    })
 }

@@ -1,8 +1,10 @@
 //! From addresses to names.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use periplus_core::codes::RecordType;
 use periplus_core::name::Name;
 use periplus_core::query::Query;
@@ -62,22 +64,52 @@ fn pointers(shared: &Shared, address: IpAddr) -> Option<Arc<RecordSet>> {
     if of_service.is_some() {
         return of_service;
     }
-    let mut targets: Vec<Name> = Vec::new();
+    let mut targets = Targets::default();
     shared.index.slices_at(address, |slices| {
         for slice in slices {
             let Some(key) = slice.service.as_ref().filter(|key| is_answered(shared, key)) else {
                 continue;
             };
             for endpoint in slice.endpoints().filter(|endpoint| endpoint.address == address) {
-                targets.extend(
-                    endpoint_name(shared, &endpoint, key).filter(|name| !targets.contains(name)),
-                );
+                if targets.names.len() > srv::MOST_NAMES {
+                    return;
+                }
+                endpoint_name(shared, &endpoint, key)
+                    .into_iter()
+                    .for_each(|name| targets.add(name));
             }
         }
     });
     let mut set = RecordSetBuilder::new(RecordType::PTR, ttl);
-    targets.iter().for_each(|target| set.push(target.as_wire()));
+    targets.names.iter().for_each(|target| set.push(target.as_wire()));
     if set.is_empty() { None } else { Some(set.finish()) }
+}
+
+/// Names without duplicates.
+#[derive(Default)]
+struct Targets {
+    /// In the order in which they came.
+    names: Vec<Name>,
+    /// The same, once they are many.
+    set: Option<HashSet<Name, RandomState>>,
+}
+
+/// So many names are compared one by one, which is all that nearly every address needs.
+const FEW: usize = 16;
+
+impl Targets {
+    fn add(&mut self, name: Name) {
+        let names = &self.names;
+        let is_new = match names.len() < FEW {
+            true => !names.contains(&name),
+            false => {
+                self.set.get_or_insert_with(|| names.iter().cloned().collect()).insert(name.clone())
+            }
+        };
+        if is_new {
+            self.names.push(name);
+        }
+    }
 }
 
 fn endpoint_name(shared: &Shared, endpoint: &EndpointRef<'_>, key: &[u8]) -> Option<Name> {

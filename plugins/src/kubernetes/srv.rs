@@ -18,6 +18,9 @@ use super::{dashed, names, zone};
 /// More RDATA than fits any message is not worth making: the encoder cuts the answer either way.
 const MOST_BYTES: usize = 65_535;
 
+/// The same where RDATA is a name: such a record takes 12 bytes and a compression pointer at least.
+pub(super) const MOST_NAMES: usize = MOST_BYTES / 14;
+
 /// A reply to an SRV question while it is put together.
 pub(super) struct SrvReply<'a> {
     reply: Reply,

@@ -99,8 +99,7 @@ impl Cluster {
     /// The answer to `name TYPE` in one line: records with their section, `NODATA`, `NXDOMAIN` or `SERVFAIL` with the zone of the SOA
     /// record, a bare response code, or `next` when the query was passed on.
     fn answer(&self, question: &str) -> String {
-        let (text, rtype) = question.split_once(' ').expect("a name and a type");
-        let query = query(text, rtype_of(rtype));
+        let query = query_of(question);
         match ask(&self.server, &query) {
             Answer::Failure(failure) if failure.source == "next" => "next".to_owned(),
             Answer::Failure(failure) => failure.rcode.to_string(),
@@ -108,6 +107,19 @@ impl Cluster {
             Answer::Reply(reply) => shown(&query, reply),
         }
     }
+
+    /// The reply to `name TYPE`, before it is cut to what may be sent.
+    fn reply(&self, question: &str) -> Reply {
+        match ask(&self.server, &query_of(question)) {
+            Answer::Reply(reply) => reply,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn query_of(question: &str) -> Query {
+    let (text, rtype) = question.split_once(' ').expect("a name and a type");
+    query(text, rtype_of(rtype))
 }
 
 fn rtype_of(text: &str) -> RecordType {

@@ -89,3 +89,29 @@ fn without_an_endpoint_of_its_own_the_machine_names_itself() {
         ("ns.dns.cluster.local A", "NODATA cluster.local."),
     ]);
 }
+
+/// As many as fit any message, and no more; with few names, all addresses that fit.
+#[test]
+fn a_machine_of_many_endpoints_has_bounded_name_servers() {
+    let most = 65_535 / 14 + 1;
+    let address = |number: usize| format!("10.{}.{}.9", number / 250, number % 250);
+    for (names, expected) in [(8000, (most, most)), (2, (2, most))] {
+        let endpoints: Vec<_> =
+            (0..8000).map(|number| format!("e{}@{}", number % names, address(number))).collect();
+        let endpoints: Vec<_> = endpoints.iter().map(String::as_str).collect();
+        let extra = [
+            headless("kube-system/many", &[]),
+            slice("kube-system/many-1", "many", &endpoints, &[]),
+        ];
+        let cluster = dns_service(&["10.0.0.9"], extra);
+        let mut reply = cluster.reply("cluster.local NS");
+        let servers = reply.answer.remove(0).set;
+        assert_eq!((servers.count(), reply.additional.len()), expected);
+        for (number, server) in servers.rdata().enumerate() {
+            let expected = format!("e{number}.many.kube-system.svc.cluster.local.");
+            assert_eq!(server, name(&expected).as_wire());
+        }
+        let addresses = cluster.reply("ns.dns.cluster.local A").answer.remove(0).set;
+        assert_eq!(addresses.count(), 8000);
+    }
+}

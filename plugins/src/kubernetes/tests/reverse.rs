@@ -201,3 +201,24 @@ fn a_zone_of_one_address_has_its_pointers() {
         ("10.in-addr.arpa PTR", "NODATA 10.in-addr.arpa."),
     ]);
 }
+
+/// Each name once and in order, and no more than what fits any message.
+#[test]
+fn an_address_of_many_endpoints_has_bounded_pointers() {
+    let name_of = |number: usize| format!("e{number:05}");
+    let slices = (0..8).map(|number| {
+        // Every slice begins with what the one before ended with.
+        let names = (number * 1000_usize).saturating_sub(10)..number * 1000 + 1000;
+        let endpoints: Vec<_> =
+            names.map(|number| format!("{}@10.9.9.9", name_of(number))).collect();
+        let endpoints: Vec<_> = endpoints.iter().map(String::as_str).collect();
+        slice(&format!("test/many-{number}"), "many", &endpoints, &[])
+    });
+    let cluster = Cluster::new(options(), slices);
+    let set = cluster.reply("9.9.9.10.in-addr.arpa PTR").answer.remove(0).set;
+    assert_eq!(set.count(), 65_535 / 14 + 1);
+    for (number, target) in set.rdata().enumerate() {
+        let expected = format!("{}.many.test.svc.cluster.local.", name_of(number));
+        assert_eq!(target, name(&expected).as_wire());
+    }
+}
