@@ -8,6 +8,7 @@ use http::header::AUTHORIZATION;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::TokioExecutor;
 use kube::Config;
 use kube::client::{Body, ConfigExt as _};
@@ -19,7 +20,9 @@ use super::check::{SettingsError, client_config, tls_cause, wrong};
 use super::token::TokenFile;
 
 /// Until a connection is there, TLS included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Until one of the host's addresses has taken the connection: each has an equal share, so that one which says nothing is no end.
+const TCP_TIMEOUT: Duration = Duration::from_millis(3750);
 /// A watch is silent for long. After this time without a byte the kernel asks whether the other end is still there,
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// this often,
@@ -61,14 +64,7 @@ fn stack(config: Config, token: Option<TokenFile>) -> Result<kube::Client, kube:
             request
         })
     });
-    let mut sockets = HttpConnector::new();
-    sockets.enforce_http(false);
-    sockets.set_nodelay(true);
-    sockets.set_keepalive(Some(KEEPALIVE));
-    sockets.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
-    sockets.set_keepalive_retries(Some(KEEPALIVE_PROBES));
-    #[cfg(target_os = "linux")]
-    sockets.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    let sockets = sockets(GaiResolver::new());
     let mut connector =
         TimeoutConnector::new(config.rustls_https_connector_with_connector(sockets)?);
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -82,4 +78,18 @@ fn stack(config: Config, token: Option<TokenFile>) -> Result<kube::Client, kube:
         .map_err(BoxError::from)
         .service(http);
     Ok(kube::Client::new(service, config.default_namespace))
+}
+
+/// Connections that notice when nobody is there any more.
+pub(super) fn sockets<R>(resolver: R) -> HttpConnector<R> {
+    let mut sockets = HttpConnector::new_with_resolver(resolver);
+    sockets.enforce_http(false);
+    sockets.set_nodelay(true);
+    sockets.set_connect_timeout(Some(TCP_TIMEOUT));
+    sockets.set_keepalive(Some(KEEPALIVE));
+    sockets.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
+    sockets.set_keepalive_retries(Some(KEEPALIVE_PROBES));
+    #[cfg(target_os = "linux")]
+    sockets.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    sockets
 }

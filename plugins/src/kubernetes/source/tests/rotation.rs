@@ -5,16 +5,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tower::Service as _;
 
 use super::{Running, fast, service, settings, start, start_with, until};
 use crate::kubernetes::objects::Resource;
+use crate::kubernetes::source::client::{CONNECT_TIMEOUT, sockets};
 use crate::kubernetes::source::testing::{Outage, TestApiServer};
 use crate::kubernetes::source::token::TokenFile;
 use crate::kubernetes::source::{Origin, Timing};
@@ -418,4 +421,28 @@ async fn a_program_that_hangs_stops_nothing() {
     sleepers.end();
     server.put("services", service("a", "three", "10.0.0.3"));
     source.until_objects(&["Service a/one", "Service a/three", "Service a/two"]).await;
+}
+
+/// A host has several addresses, and who listens at one of them takes no connection.
+#[tokio::test]
+async fn an_address_that_says_nothing_is_passed_over() {
+    let socket = TcpSocket::new_v4().expect("there is a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("loopback has a free port");
+    let silent = socket.listen(1).expect("a bound socket can listen");
+    let silent = silent.local_addr().expect("a bound socket has an address");
+    let mut waiting = Vec::new();
+    while let Ok(stream) = std::net::TcpStream::connect_timeout(&silent, Duration::from_millis(300))
+    {
+        waiting.push(stream);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+    let good = listener.local_addr().expect("a bound socket has an address");
+    let resolver =
+        tower::service_fn(
+            move |_| async move { Ok::<_, std::io::Error>([silent, good].into_iter()) },
+        );
+    let mut sockets = sockets(resolver);
+    let connected = timeout(CONNECT_TIMEOUT, sockets.call("http://api/".parse().expect("a URL")));
+    let stream = connected.await.expect("in time").expect("the second one takes it");
+    assert_eq!(stream.inner().peer_addr().ok(), Some(good));
 }
