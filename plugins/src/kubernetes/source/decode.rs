@@ -2,7 +2,8 @@
 //!
 //! The types here name only those fields; everything else is skipped while it is read and never stored. Values that DNS cannot use (an
 //! address that is none, a port number out of range) are left out one by one, as an object with one odd field still has names to serve.
-//! The fields and their meaning are those of CoreDNS's `plugin/kubernetes/object`.
+//! The fields and their meaning are those of CoreDNS's `plugin/kubernetes/object`. An IPv4 address mapped into IPv6 is IPv4, as Go's
+//! `net.IP` has it.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -203,7 +204,7 @@ impl RawEndpoint {
                 .addresses
                 .into_iter()
                 .flatten()
-                .filter_map(|address| address.0)
+                .filter_map(|address| Some(address.0?.to_canonical()))
                 .collect(),
             hostname: self.hostname.unwrap_or_default(),
             pod_name: self
@@ -266,7 +267,7 @@ impl RawPod {
         // The watch asks for the other phases only; a manifest can have any.
         let ended =
             matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed" | "Unknown"));
-        let address = self.status.address.and_then(|address| address.0);
+        let address = self.status.address.and_then(|address| Some(address.0?.to_canonical()));
         self.metadata.cut(|key| match address {
             _ if ended => Meaning::Nameless,
             _ if terminating => Meaning::Unchanged,
@@ -300,7 +301,9 @@ impl FromStr for ClusterIp {
     fn from_str(text: &str) -> Result<ClusterIp, Self::Err> {
         Ok(match text {
             "None" => ClusterIp::None,
-            text => text.parse().map_or(ClusterIp::Unassigned, ClusterIp::Address),
+            text => text.parse().map_or(ClusterIp::Unassigned, |address: IpAddr| {
+                ClusterIp::Address(address.to_canonical())
+            }),
         })
     }
 }

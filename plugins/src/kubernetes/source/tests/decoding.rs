@@ -61,6 +61,12 @@ fn services_keep_their_kind_and_ports() {
         (json!({"type": "ClusterIP", "clusterIP": ""}), addresses(&[])),
         (json!({"clusterIPs": null, "clusterIP": null, "ports": null}), addresses(&[])),
         (json!({"clusterIP": "not an address"}), addresses(&[])),
+        // As Go reads it.
+        (json!({"clusterIP": "::ffff:10.0.0.1"}), addresses(&["10.0.0.1"])),
+        (
+            json!({"clusterIPs": ["::ffff:a00:1", "::10.0.0.1"]}),
+            addresses(&["10.0.0.1", "::a00:1"]),
+        ),
         (json!({}), addresses(&[])),
     ];
     for (spec, kind) in cases {
@@ -164,6 +170,10 @@ fn slices_keep_endpoints_that_are_ready_or_do_not_say() {
         ),
         // addressType FQDN: nothing that A or AAAA could say.
         (json!([{"addresses": ["db.example.org"]}]), vec![endpoint(&[], "", "")]),
+        (
+            json!([{"addresses": ["::ffff:10.0.0.1", "fd00::1"]}]),
+            vec![endpoint(&["10.0.0.1", "fd00::1"], "", "")],
+        ),
     ];
     for (endpoints, expected) in cases {
         assert_eq!(slice(endpoints.clone()), expected, "{endpoints}");
@@ -221,6 +231,7 @@ fn pods_count_while_they_run_and_have_an_address() {
         ),
         (json!({"status": {"phase": "Pending", "podIP": "fd00::1"}}), present("fd00::1")),
         (json!({"status": {"podIP": "10.1.0.1"}}), present("10.1.0.1")),
+        (json!({"status": {"podIP": "::ffff:10.1.0.1"}}), present("10.1.0.1")),
         (json!({"status": {"phase": "Pending"}}), Meaning::Nameless),
         (json!({"status": {"phase": "Pending", "podIP": ""}}), Meaning::Nameless),
         (json!({}), Meaning::Nameless),
