@@ -49,13 +49,6 @@ impl<S: Sink> Feed<S> {
         }
     }
 
-    /// An object is there; passed over if this list has named it before.
-    pub(super) fn seen_first(&mut self, decoded: &Decoded) {
-        if !self.known.is_named(&decoded.key) {
-            self.seen(decoded.clone());
-        }
-    }
-
     /// An object is gone.
     pub(super) fn gone(&mut self, key: ObjectKey) {
         if let Some(change) = self.known.gone(key) {

@@ -66,12 +66,6 @@ impl Known {
         }
     }
 
-    /// Whether the list that is being read has named it.
-    pub(super) fn is_named(&mut self, key: &ObjectKey) -> bool {
-        self.write_key(key);
-        self.objects.get(self.text.as_str()).is_some_and(|entry| entry.list == self.list)
-    }
-
     fn present(&mut self, key: &ObjectKey, change: Change) -> Option<Change> {
         self.write_key(key);
         let hash = self.hasher.hash_one(&change);

@@ -9,7 +9,7 @@ mod files;
 pub mod property;
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use tokio::time::sleep;
@@ -82,18 +82,18 @@ impl<S: Sink> Snapshot<S> {
             feed.list_begins();
             let resource = feed.resource();
             if resource == Resource::Namespaces && !explicit {
-                for object in objects() {
-                    let namespace = namespace(&object.decoded.key.namespace);
-                    if self.selectors.select(&namespace) {
-                        feed.seen_first(&namespace.decoded);
-                    }
-                }
+                let names: BTreeSet<_> =
+                    objects().map(|object| object.decoded.key.namespace.as_str()).collect();
+                let namespaces = names.into_iter().map(namespace);
+                namespaces
+                    .filter(|namespace| self.selectors.select(namespace))
+                    .for_each(|namespace| feed.seen(namespace.decoded));
             }
-            for object in objects()
-                .filter(|object| object.resource == resource && self.selectors.select(object))
-            {
-                feed.seen_first(&object.decoded);
-            }
+            let mut named = HashSet::new();
+            objects()
+                .filter(|object| object.resource == resource && named.insert(&object.decoded.key))
+                .filter(|object| self.selectors.select(object))
+                .for_each(|object| feed.seen(object.decoded.clone()));
             feed.list_ended();
             if complete {
                 feed.complete();

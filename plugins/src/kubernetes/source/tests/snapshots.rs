@@ -316,3 +316,26 @@ async fn a_file_that_cannot_be_looked_at_stays_in_force() {
     source.until_objects(&[]).await;
     assert!(source.state.remarks().is_empty());
 }
+
+#[tokio::test]
+async fn the_last_file_counts_where_it_takes_a_name_away() {
+    let pod = |phase: &str, labels: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p, namespace: a, labels: {{{labels}}}}}\n\
+             status: {{phase: {phase}, podIP: 10.1.0.1}}\n"
+        )
+    };
+    for last in [pod("Succeeded", "tier: web"), pod("Running", "")] {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        write(&folder.path().join("1.yaml"), &pod("Running", "tier: web"));
+        write(&folder.path().join("2.yaml"), &last);
+        let mut settings = snapshot_of(folder.path());
+        settings.watch_pods = true;
+        settings.labels = Some("tier=web".to_owned());
+        let source = start(settings);
+        source.until_synced().await;
+        assert!(source.recorder.now().objects.keys().eq(["Namespace a"]), "{last}");
+        fs::remove_file(folder.path().join("2.yaml")).expect("the file can be removed");
+        source.until_objects(&["Namespace a", "Pod a/p"]).await;
+    }
+}
