@@ -29,6 +29,8 @@ pub(super) enum Failure {
     Cut(String),
     /// The answer is not what the API says it is.
     Malformed(String),
+    /// A bug of this program, which has panicked.
+    Panic,
     /// The server is at an older version than the data it gave before, as after a restored backup.
     WentBack {
         /// What was seen before.
@@ -53,12 +55,13 @@ impl Failure {
             Failure::Stalled(_) => "stalled",
             Failure::Cut(_) => "cut",
             Failure::Malformed(_) => "malformed",
+            Failure::Panic => "panic",
             Failure::WentBack { .. } => "went_back",
         }
     }
 
     /// All labels, so that the series exist from the start.
-    pub(super) const REASONS: [&str; 12] = [
+    pub(super) const REASONS: [&str; 13] = [
         "configuration",
         "connect",
         "unauthorized",
@@ -70,6 +73,7 @@ impl Failure {
         "stalled",
         "cut",
         "malformed",
+        "panic",
         "went_back",
     ];
 
@@ -115,6 +119,7 @@ impl fmt::Display for Failure {
             }
             Failure::Cut(text) => write!(f, "connection lost: {text}"),
             Failure::Malformed(text) => write!(f, "unexpected answer: {text}"),
+            Failure::Panic => f.write_str("a panic"),
             Failure::WentBack { from, to } => {
                 write!(f, "the API server went back from version {from} to {to}")
             }

@@ -68,8 +68,8 @@ impl<S: Sink> Feed<S> {
     /// All there is was reported.
     pub(super) fn complete(&self) {
         if let Some(state) = self.state().filter(|state| !state.synced()) {
-            state.set_synced();
             self.sink.synced(self.resource);
+            state.set_synced();
             tracing::info!(
                 "plugin/kubernetes: {}: {} objects read",
                 self.resource.name(),

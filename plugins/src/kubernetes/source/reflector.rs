@@ -25,10 +25,12 @@
 
 use std::cmp::Ordering;
 use std::fmt::Write as _;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::Response;
 use http_body_util::BodyExt as _;
 use kube::client::Body;
@@ -127,17 +129,10 @@ impl<S: Sink> Reflector<S> {
         let mut step = Step::List(From::Any);
         loop {
             let asked_at_least = matches!(step, Step::List(From::AtLeast));
-            let (next, failure) = match step {
-                Step::List(from) => match self.list(&from).await {
-                    Ok(()) => (Step::Watch(Length::Usual), None),
-                    Err(failure) => (Step::List(after_failed_list(from, &failure)), Some(failure)),
-                },
-                Step::Probe(length) => match self.probe().await {
-                    Ok(()) => (Step::Watch(length), None),
-                    Err(failure) => (after_failed_probe(&failure), Some(failure)),
-                },
-                Step::Watch(length) => self.watch(length, &mut backoff).await,
-            };
+            let taken = AssertUnwindSafe(self.take(step, &mut backoff)).catch_unwind().await;
+            // What was reported is still known; a list shows what was not.
+            let panicked = (Step::List(From::Latest(Pages::Small)), Some(Failure::Panic));
+            let (next, failure) = taken.unwrap_or(panicked);
             step = next;
             if let Some(failure) = failure {
                 self.feed.fails(&failure);
@@ -146,6 +141,21 @@ impl<S: Sink> Reflector<S> {
                     || asked_at_least && matches!(step, Step::List(From::Latest(_)));
                 sleep(backoff.after(&failure, turns)).await;
             }
+        }
+    }
+
+    /// Takes a step. Returns what to do next, and what went wrong.
+    async fn take(&mut self, step: Step, backoff: &mut Backoff) -> (Step, Option<Failure>) {
+        match step {
+            Step::List(from) => match self.list(&from).await {
+                Ok(()) => (Step::Watch(Length::Usual), None),
+                Err(failure) => (Step::List(after_failed_list(from, &failure)), Some(failure)),
+            },
+            Step::Probe(length) => match self.probe().await {
+                Ok(()) => (Step::Watch(length), None),
+                Err(failure) => (after_failed_probe(&failure), Some(failure)),
+            },
+            Step::Watch(length) => self.watch(length, backoff).await,
         }
     }
 

@@ -1,13 +1,18 @@
 //! What goes wrong between the API server and us, and that it comes right again with nothing lost.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use periplus_core::metrics::Registry;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
-use super::{Running, namespace, service, settings, settings_for, start, until};
-use crate::kubernetes::objects::Resource;
-use crate::kubernetes::source::Origin;
+use super::{Recorder, Running, fast, namespace, service, settings, settings_for, start, until};
+use crate::kubernetes::objects::{Change, Resource};
+use crate::kubernetes::source::state::SourceState;
 use crate::kubernetes::source::testing::{Fault, TestApiServer, Verb};
+use crate::kubernetes::source::{Origin, Sink, run};
 
 fn failure(source: &Running, resource: Resource) -> Option<String> {
     source.state.of(resource).and_then(|state| state.failure()).map(|(text, _)| text)
@@ -382,4 +387,41 @@ async fn a_first_list_that_takes_too_long_is_read_in_pages() {
         assert_eq!(lists, ["resourceVersion=0", second], "{fault:?}");
     }))
     .await;
+}
+
+/// A sink that fails when it is told for the first time that all is there.
+#[derive(Default)]
+struct Startled {
+    recorder: Recorder,
+    calm: AtomicBool,
+}
+
+impl Sink for Startled {
+    fn apply(&self, change: Change) {
+        self.recorder.apply(change);
+    }
+
+    fn synced(&self, resource: Resource) {
+        if resource == Resource::Services {
+            assert!(self.calm.swap(true, Ordering::Relaxed), "a panic of the test");
+        }
+        self.recorder.synced(resource);
+    }
+}
+
+#[tokio::test]
+async fn a_panic_ends_no_kind_of_object() {
+    let server = TestApiServer::start().await;
+    server.put("services", service("a", "one", "10.0.0.1"));
+    let (settings, sink) = (settings_for(&server), Arc::new(Startled::default()));
+    let state = SourceState::new(server.url(), &settings.resources(), fast().stale_after());
+    let (state, stop) = (Arc::new(state), CancellationToken::new());
+    let (shared, registry) = (Arc::clone(&state), Arc::new(Registry::new(1)));
+    let _stop = stop.clone().drop_guard();
+    tokio::spawn(run(settings, fast(), Arc::clone(&sink), shared, registry, stop));
+    let synced = || sink.recorder.now().synced.contains(&Resource::Services);
+    until("it is told again", synced).await;
+    server.delete("services", "a/one");
+    until("what is gone is gone", || sink.recorder.now().objects.is_empty()).await;
+    assert!(state.synced());
 }
