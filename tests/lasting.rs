@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use hickory_proto::op::ResponseCode;
 use periplus::program::StartError;
 
 use crate::cluster::live::Cluster as _;
@@ -38,9 +39,11 @@ fn corefile(source: &str, ttl: u32, rest: &str) -> String {
     )
 }
 
+/// Waits until all kinds of objects are read: until then a name that does not exist is SERVFAIL.
 fn wait_until_known(server: &TestServer) {
     let begun = Instant::now();
-    while answers(&ask(server.address, NAME, 1)).is_empty() {
+    let denied = || ask(server.address, "nope.shop.svc.cluster.local.", 1).response_code;
+    while denied() != ResponseCode::NXDomain || answers(&ask(server.address, NAME, 1)).is_empty() {
         assert!(begun.elapsed() < Duration::from_secs(30), "the cluster is not known");
         std::thread::sleep(Duration::from_millis(10));
     }
