@@ -120,7 +120,7 @@ impl Shared {
                     // First, because those who wait for this exchange ask again when it is given up, and shall find this.
                     spare.rest(now, by);
                     drop(later);
-                    shared.try_on(&query, next, server);
+                    shared.try_on(&spare, &query, next, server);
                     shared.spare_reply(&spare, &query, server).into()
                 }
             }
@@ -129,17 +129,25 @@ impl Shared {
 
     /// Asks once more, for the next client, unless somebody does so already. The first exchange cannot go on without its client: it belongs
     /// to the thread that received the query.
-    fn try_on(self: &Arc<Self>, query: &Query, next: OwnedNext, server: usize) {
+    fn try_on(self: &Arc<Self>, spare: &Spare, query: &Query, next: OwnedNext, server: usize) {
         let mut query = as_usual(query);
         // It has as much time as any other.
         query.received = (self.clock)();
         let Ok(permit) = Arc::clone(&self.attempts).try_acquire_owned() else { return };
         let Ok(leader) = self.flights.lead(self.store.asked(&query)) else { return };
         self.metrics.at(server).prefetches.add(1);
-        let shared = Arc::clone(self);
+        let (shared, spare) = (Arc::clone(self), spare.clone());
         tokio::spawn(async move {
-            let (_, answer) = shared.ask_again(&query, &next, server).await;
-            leader.share(&query, &answer);
+            let (accepted, answer) = shared.ask_again(&query, &next, server).await;
+            if accepted.is_good() {
+                leader.share(&query, &answer);
+            } else {
+                // Whoever waits has the old answer, and finds it.
+                if is_failure(&answer) {
+                    spare.rest((shared.clock)(), concerned(leader.asked().shape, &answer));
+                }
+                drop(leader);
+            }
             drop(permit);
         });
     }

@@ -375,6 +375,13 @@ pub(super) enum Accepted {
     Kept(Arc<Item>),
 }
 
+impl Accepted {
+    /// Whether it may take the place of the stale entry.
+    pub(super) fn is_good(&self) -> bool {
+        !matches!(self, Accepted::No)
+    }
+}
+
 /// The right to refresh an item in the background. Dropping it ends the refresh as a failed one, whatever became of the task.
 struct Ticket {
     shared: Arc<Shared>,

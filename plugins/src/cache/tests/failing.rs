@@ -275,6 +275,17 @@ fn a_client_waits_no_longer_than_the_response_timer_and_the_answer_is_kept_for_t
 }
 
 #[test]
+fn who_waits_for_an_attempt_in_the_background_that_fails_is_given_the_old_answer() {
+    let (world, gate) = gated(Duration::from_millis(500), |_| unresolved().into());
+    for gate in [None, Some(&*gate)] {
+        let query = [world.query("example.org.", RecordType::A)];
+        assert_eq!(lines(&query[0], &together(&world, &query, gate)[0]), STALE);
+        world.wait(Duration::from_millis(1500));
+    }
+    assert_eq!(world.asked(), 3, "once for the client, once in the background");
+}
+
+#[test]
 fn all_who_wait_are_given_the_old_answer_as_they_understand_it() {
     // A source that is slow, and one that fails.
     for (response_timer, asked) in [(Duration::from_millis(20), 3), (Duration::from_secs(60), 2)] {
