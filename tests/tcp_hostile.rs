@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use periplus::configuration::{self, Surroundings};
@@ -12,12 +12,16 @@ use periplus::source::Source;
 use periplus_core::memory::Budget;
 use periplus_core::metrics::Registry;
 use periplus_core::output::Output;
+use periplus_core::plugin::{Next, Outcome, Plugin};
+use periplus_core::query::Query;
+use periplus_core::reply::Reply;
+use periplus_core::setup::PluginKind;
 use socket2::{Domain, Socket, Type};
 
 use crate::support::client::{connect, question, read, tcp, udp, write};
 use crate::support::fake::{Fake, answers};
 use crate::support::peer::Peer;
-use crate::support::server::TestServer;
+use crate::support::server::{TestServer, plugins_with};
 use crate::support::skip::skipped;
 
 /// Idle connections.
@@ -35,16 +39,21 @@ struct Small {
 impl Small {
     /// `whoami` where 64 connections have a place, 16 of each peer.
     fn start() -> Small {
+        Small::with("whoami")
+    }
+
+    /// The same with something else in the server block; 256 queries may wait.
+    fn with(body: &str) -> Small {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime can be started");
         let metrics = Arc::new(Registry::new(1));
         let surroundings = Surroundings::new(
-            periplus_plugins::ORDER,
+            &PLUGINS,
             0,
             ".".into(),
             Arc::clone(&metrics),
             Output::new(std::io::sink()),
         );
-        let text = ".:0 {\n    bind 127.0.0.1\n    whoami\n}\n".to_owned();
+        let text = format!(".:0 {{\n    bind 127.0.0.1\n    {body}\n}}\n");
         let source = Source::Text { name: "Corefile".into(), text };
         let (_, configuration) =
             configuration::load(&source, &surroundings).unwrap_or_else(|error| panic!("{error}"));
@@ -61,11 +70,59 @@ impl Small {
 
     /// What was turned away for a reason.
     fn dropped(&self, reason: &str) -> u64 {
-        let text = self.metrics.expose();
-        let name = format!("periplus_dropped_requests_total{{reason=\"{reason}\"}} ");
-        let value = text.lines().find_map(|line| line.strip_prefix(&name));
-        value.and_then(|value| value.parse().ok()).expect("the counter is there")
+        self.metric(&format!("periplus_dropped_requests_total{{reason=\"{reason}\"}}"))
     }
+
+    fn waiting(&self) -> u64 {
+        self.metric("periplus_waiting_requests")
+    }
+
+    fn metric(&self, name: &str) -> u64 {
+        let text = self.metrics.expose();
+        let values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        values.last().and_then(|value| value.parse().ok()).expect("the metric is there")
+    }
+
+    /// Waits until nobody waits.
+    fn wait_for_calm(&self) {
+        let begun = Instant::now();
+        while self.waiting() > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{} wait", self.waiting());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Answers after a moment.
+struct Slow;
+
+impl Plugin for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
+    fn handle(&self, query: &Query, _next: Next<'_>) -> Outcome {
+        let reply = Reply::authoritative(query, "slow");
+        Outcome::later(async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            reply.into()
+        })
+    }
+}
+
+static PLUGINS: LazyLock<Vec<PluginKind>> = LazyLock::new(|| {
+    plugins_with(PluginKind { name: "slow", setup: |_| Ok(Some(Arc::new(Slow))) })
+});
+
+/// A question with one option of so many bytes.
+fn padded(id: u16, name: &str, size: usize) -> Vec<u8> {
+    let mut message = question(id, name, 1, Some(4096));
+    let option = [&65_001_u16.to_be_bytes()[..], &(size as u16).to_be_bytes(), &vec![7; size]];
+    let option = option.concat();
+    let at = message.len() - 2;
+    message[at..].copy_from_slice(&(option.len() as u16).to_be_bytes());
+    message.extend_from_slice(&option);
+    message
 }
 
 impl Drop for Small {
@@ -180,6 +237,25 @@ fn a_message_of_the_largest_size_is_answered_and_its_room_given_back() {
         assert_eq!(answer[..2], [0, 7]);
         assert!(asks(&mut stream), "the same connection goes on");
     }
+}
+
+#[test]
+fn a_waiting_query_takes_places_for_its_request() {
+    let server = Small::with("slow");
+    let mut streams: Vec<TcpStream> =
+        (2..8).map(|host| connect_from(host, server.address)).collect();
+    // 3 copies of 60 kB are 70 of 256 places.
+    for stream in &mut streams {
+        write(stream, &padded(1, "example.org", 60_000));
+    }
+    let begun = Instant::now();
+    while server.dropped("waiting") + server.dropped("client_share") < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "all found a place");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!((140..=256).contains(&server.waiting()), "{} wait", server.waiting());
+    server.wait_for_calm();
+    assert!(asks(&mut streams[0]), "the connection goes on");
 }
 
 #[test]

@@ -82,26 +82,28 @@ impl Limits {
 
     /// Admits one more waiting query of a client, until the guard is dropped.
     pub fn wait(&self, client: IpAddr) -> Option<WaitingGuard> {
-        match self.waiters.admit(client) {
-            Ok(()) => Some(WaitingGuard { waiters: Arc::clone(&self.waiters), client, places: 1 }),
-            Err(Full::ForAll) => {
-                self.no_place.add(1);
-                None
-            }
-            Err(Full::ForClient) => {
-                self.turned_away.add(client, 1);
-                None
-            }
-        }
+        let admitted = self.admits(client, 1);
+        admitted.then(|| WaitingGuard { waiters: Arc::clone(&self.waiters), client, places: 1 })
     }
 
-    /// Takes as many places more as an answer needs that was made and cannot be sent yet: it may be much larger than what waits for one.
-    pub(super) fn hold(&self, waiting: &mut WaitingGuard, answer: usize) -> bool {
-        for _ in 0..answer / WAITING_SIZE as usize {
-            let Some(place) = self.wait(waiting.client) else { return false };
-            place.become_part_of(waiting);
+    /// Takes as many places more as a message needs that is held meanwhile: it may be much larger than what is usual.
+    pub(super) fn hold(&self, waiting: &mut WaitingGuard, bytes: usize) -> bool {
+        let places = bytes / WAITING_SIZE as usize;
+        let admitted = places == 0 || self.admits(waiting.client, places);
+        if admitted {
+            waiting.places += places;
         }
-        true
+        admitted
+    }
+
+    fn admits(&self, client: IpAddr, places: usize) -> bool {
+        let admitted = self.waiters.admit(client, places);
+        match admitted {
+            Ok(()) => {}
+            Err(Full::ForAll) => self.no_place.add(1),
+            Err(Full::ForClient) => self.turned_away.add(client, 1),
+        }
+        admitted.is_ok()
     }
 
     /// Who is connected.
@@ -117,36 +119,37 @@ enum Full {
 }
 
 impl Waiters {
-    fn admit(&self, client: IpAddr) -> Result<(), Full> {
-        let total = self.total.fetch_add(1, Relaxed);
+    fn admit(&self, client: IpAddr, places: usize) -> Result<(), Full> {
+        let total = self.total.fetch_add(places, Relaxed) + places;
         let admitted =
-            if total >= self.most { Err(Full::ForAll) } else { self.count(client, total) };
+            if total > self.most { Err(Full::ForAll) } else { self.count(client, places, total) };
         if admitted.is_err() {
-            self.total.fetch_sub(1, Relaxed);
+            self.total.fetch_sub(places, Relaxed);
         }
         admitted
     }
 
-    fn count(&self, client: IpAddr, total: usize) -> Result<(), Full> {
+    fn count(&self, client: IpAddr, places: usize, total: usize) -> Result<(), Full> {
         let mut counts = self.part(client);
         let held = counts.entry(client).or_insert(0);
         // While half of the places are free, whoever comes may have one. After that each client has an equal share, so that there is one for
         // those who come next.
-        if total >= self.most / 2 && *held >= self.most / self.clients.load(Relaxed).max(2) {
+        let share = self.most / self.clients.load(Relaxed).max(2);
+        if total > self.most / 2 && *held + places > share {
             return Err(Full::ForClient);
         }
-        *held += 1;
-        if *held == 1 {
+        if *held == 0 {
             self.clients.fetch_add(1, Relaxed);
         }
+        *held += places;
         Ok(())
     }
 
-    fn leave(&self, client: IpAddr) {
-        self.total.fetch_sub(1, Relaxed);
+    fn leave(&self, client: IpAddr, places: usize) {
+        self.total.fetch_sub(places, Relaxed);
         let mut counts = self.part(client);
         if let Some(held) = counts.get_mut(&client) {
-            *held = held.saturating_sub(1);
+            *held = held.saturating_sub(places);
             if *held == 0 {
                 counts.remove(&client);
                 self.clients.fetch_sub(1, Relaxed);
@@ -170,17 +173,9 @@ pub struct WaitingGuard {
     places: usize,
 }
 
-impl WaitingGuard {
-    fn become_part_of(mut self, other: &mut WaitingGuard) {
-        other.places += std::mem::take(&mut self.places);
-    }
-}
-
 impl Drop for WaitingGuard {
     fn drop(&mut self) {
-        for _ in 0..self.places {
-            self.waiters.leave(self.client);
-        }
+        self.waiters.leave(self.client, self.places);
     }
 }
 

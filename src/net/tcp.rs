@@ -33,6 +33,8 @@ const WRITE: Duration = Duration::from_secs(5);
 const MAX_OWED: usize = 64;
 /// Bytes read ahead. Longer messages take more for as long as they last, and only a few connections may have such at once.
 const READ_AHEAD: usize = 4096;
+/// How often a request may be there while it waits: for whoever answers it, for whoever waits with it, and as it is passed on.
+const REQUEST_COPIES: usize = 3;
 /// A response buffer larger than this is not kept.
 const RESPONSE: usize = 4096;
 /// After the listener stops, what peers had asked before they could know is read for so long.
@@ -208,7 +210,10 @@ impl Connection {
     }
 
     fn owe(&mut self, waiting: Waiting) {
-        if let Some(mut guard) = self.shared.limits.wait(self.query.peer.ip()) {
+        let limits = &self.shared.limits;
+        if let Some(mut guard) = limits.wait(self.query.peer.ip())
+            && limits.hold(&mut guard, REQUEST_COPIES * self.query.size)
+        {
             let shared = Arc::clone(&self.shared);
             self.owed.spawn_on(
                 async move {
