@@ -258,6 +258,45 @@ fn a_waiting_query_takes_places_for_its_request() {
     assert!(asks(&mut streams[0]), "the connection goes on");
 }
 
+/// A block of `hosts` with a name whose answer has 4 kB.
+fn large() -> String {
+    let lines = (0..250).map(|host| format!("192.0.2.{host} large.test\n")).collect::<String>();
+    format!("hosts {{\n{lines}}}")
+}
+
+#[test]
+fn answers_that_a_peer_does_not_take_have_places_in_the_kernel_too() {
+    let server = Small::with(&large());
+    let message = question(7, "large.test", 1, None);
+    let frame = [&(message.len() as u16).to_be_bytes()[..], &message].concat();
+    let count = 100;
+    let mut streams: Vec<TcpStream> = (0..12)
+        .map(|number| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            // What the peer's kernel has taken is no burden for this one.
+            socket.set_recv_buffer_size(2048).expect("a socket can be made so");
+            let host = SocketAddr::from(([127, 0, 0, 2 + number % 4], 0));
+            socket.bind(&host.into()).expect("all of 127/8 is loopback's");
+            socket.connect(&server.address.into()).expect("the server listens");
+            let mut stream = TcpStream::from(socket);
+            stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out can be set");
+            stream.write_all(&frame.repeat(count)).expect("the server reads");
+            stream
+        })
+        .collect();
+    let begun = Instant::now();
+    while server.dropped("waiting") + server.dropped("client_share") == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(3), "all found a place");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!((100..=256).contains(&server.waiting()), "{} wait", server.waiting());
+    let answered = |stream: &mut TcpStream| (0..count).all(|_| read(stream).is_some());
+    let served = streams.iter_mut().filter_map(|stream| answered(stream).then_some(())).count();
+    assert!((1..12).contains(&served), "{served} got all answers");
+    server.wait_for_calm();
+    assert!(asks(&mut connect_from(9, server.address)));
+}
+
 #[test]
 fn who_asked_before_the_server_ends_gets_an_answer() {
     let is_slow = |name: &[u8]| name.windows(4).any(|part| part == b"slow");
@@ -405,6 +444,24 @@ fn descriptors() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(1024)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_idle_connection_keeps_nothing_of_a_long_question() {
+    let mut peer = Peer::start(Path::new(env!("CARGO_BIN_EXE_periplus")), COREFILE, &[]);
+    peer.wait_for("example.org", &[0]);
+    let ask = || {
+        let mut stream = connect_from(2, peer.address);
+        write(&mut stream, &padded(1, "example.org", 65_000));
+        assert!(read(&mut stream).is_some());
+        stream
+    };
+    drop(ask());
+    let (memory, _) = resources(&peer);
+    let held: Vec<TcpStream> = (0..200).map(|_| ask()).collect();
+    let each = resources(&peer).0.saturating_sub(memory) / held.len() as u64;
+    assert!(each < 20, "{each} kB for each");
 }
 
 #[test]

@@ -20,8 +20,8 @@ const MAX_WAITING: usize = 32 * 1024;
 const WAITING_SIZE: u64 = 2560;
 /// TCP connections at once, likewise.
 const MAX_CONNECTIONS: usize = 8192;
-/// What an idle connection takes: the read buffer and the task.
-const CONNECTION_SIZE: u64 = 8192;
+/// What a connection takes: the read buffer and the task, and as much of the kernel.
+const CONNECTION_SIZE: u64 = 16_384;
 /// Maps with a lock each: workers seldom meet.
 const PARTS: usize = 16;
 
@@ -249,7 +249,7 @@ mod tests {
         let limits =
             |files| Limits::new(&Arc::new(Registry::new(1)), Budget::new(Some(64 << 20)), files);
         assert_eq!(limits(usize::MAX).waiters.most, (16 << 20) / WAITING_SIZE as usize);
-        assert_eq!(limits(usize::MAX).connections.most(), 1024);
-        assert_eq!(limits(1024).connections.most(), 512);
+        assert_eq!(limits(usize::MAX).connections.most(), 512);
+        assert_eq!(limits(512).connections.most(), 256);
     }
 }

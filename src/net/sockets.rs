@@ -27,8 +27,8 @@ const LEAST_RECEIVE_BUFFER: usize = 128 << 10;
 const SOCKETS_OF_WORKER: u64 = 5;
 /// What the kernel may hold of a connection's requests, which are small. It counts twice as much, for its own data about them. Left alone,
 /// it goes up to several megabytes.
-const TCP_RECEIVE_BUFFER: usize = 16 << 10;
-/// What the kernel may hold of answers that a peer does not take: the longest fits.
+const TCP_RECEIVE_BUFFER: usize = 8 << 10;
+/// What the kernel may hold of answers that a peer does not take, and of as much data about them: the longest fits. `tcp` takes places for it.
 const TCP_SEND_BUFFER: usize = 64 << 10;
 /// A peer that does not acknowledge for so long is gone (RFC 5482). It bounds the time that the kernel keeps unsent answers, also of connections
 /// that are closed already.

@@ -20,6 +20,7 @@ use super::accept::accept;
 use super::connections::{ConnectionGuard, LongMessage};
 use super::limits::WaitingGuard;
 use super::{ListenerState, Shared};
+use crate::sys::unacknowledged;
 
 /// The first message must have begun by then (CoreDNS's read time-out).
 const FIRST_MESSAGE: Duration = Duration::from_secs(3);
@@ -35,6 +36,10 @@ const MAX_OWED: usize = 64;
 const READ_AHEAD: usize = 4096;
 /// How often a request may be there while it waits: for whoever answers it, for whoever waits with it, and as it is passed on.
 const REQUEST_COPIES: usize = 3;
+/// What the kernel may hold for a peer that has not acknowledged it; more takes places, as waiting queries do.
+const UNACKNOWLEDGED: usize = 8192;
+/// How often to look whether a slow peer has acknowledged more.
+const LOOK: Duration = Duration::from_millis(100);
 /// A response buffer larger than this is not kept.
 const RESPONSE: usize = 4096;
 /// After the listener stops, what peers had asked before they could know is read for so long.
@@ -74,6 +79,8 @@ struct Connection {
     shared: Arc<Shared>,
     query: Query,
     response: Vec<u8>,
+    /// The places of what the peer is slow to take.
+    slow: Option<WaitingGuard>,
     /// Answers that have to be waited for.
     owed: JoinSet<Option<(Arc<Query>, Answer, WaitingGuard)>>,
 }
@@ -95,6 +102,7 @@ impl Connection {
             shared: Arc::clone(shared),
             query,
             response: Vec::new(),
+            slow: None,
             owed: JoinSet::new(),
         }
     }
@@ -109,8 +117,8 @@ impl Connection {
             ended = self.run(&mut stream, stop, &place) => ended,
             () = place.must_go() => Err(io::ErrorKind::TimedOut.into()),
         };
-        // How a connection ends concerns nobody but its peer. The kernel need not keep for long what a slow one has not taken.
-        if ended.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+        // How a connection ends concerns nobody but its peer. What that has not taken is not left to the kernel, where nothing bounds it.
+        if ended.is_err() {
             let _ = stream.set_zero_linger();
         }
     }
@@ -167,8 +175,18 @@ impl Connection {
                         patience.as_mut().reset(received.deadline());
                     }
                 }
+                () = async { tokio::time::sleep(LOOK).await }, if self.slow.is_some() => {
+                    self.take_places(unacknowledged(stream))?;
+                }
                 () = &mut patience, if impatient => open = false,
             }
+        }
+        let begun = Instant::now();
+        while unacknowledged(stream) > 0 {
+            if begun.elapsed() > WRITE {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            tokio::time::sleep(LOOK).await;
         }
         Ok(())
     }
@@ -198,6 +216,8 @@ impl Connection {
             let response = COMPRESSOR.with_borrow_mut(|compressor| {
                 server.respond(message, &mut self.query, compressor, &mut self.response)
             });
+            // Who waits has a copy, and the next message may be long in coming.
+            self.query.edns = None;
             match response {
                 Response::Ready => self.write(stream).await?,
                 Response::Silence => self.shared.unanswered.add(1),
@@ -233,9 +253,31 @@ impl Connection {
         let length =
             u16::try_from(self.response.len() - 2).map_err(|_| io::ErrorKind::InvalidData)?;
         self.response[..2].copy_from_slice(&length.to_be_bytes());
-        tokio::time::timeout(WRITE, stream.write_all(&self.response)).await??;
+        let written = match stream.try_write(&self.response) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            written => written?,
+        };
+        self.take_places(unacknowledged(stream) + self.response.len() - written)?;
+        let rest = &self.response[written..];
+        if !rest.is_empty() {
+            tokio::time::timeout(WRITE, stream.write_all(rest)).await??;
+        }
         if self.response.capacity() > RESPONSE {
             self.response = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Has places for so many bytes that the peer has not acknowledged, if that is more than any connection may have.
+    fn take_places(&mut self, bytes: usize) -> io::Result<()> {
+        self.slow = None;
+        if bytes > UNACKNOWLEDGED {
+            let limits = &self.shared.limits;
+            let mut guard = limits.wait(self.query.peer.ip()).ok_or(io::ErrorKind::TimedOut)?;
+            if !limits.hold(&mut guard, bytes) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.slow = Some(guard);
         }
         Ok(())
     }

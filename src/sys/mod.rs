@@ -20,7 +20,7 @@ pub use connected::{Inbox, send_connected, send_late};
 pub use linux::{Batch, ReturnPath};
 pub use open_files::raise_open_files;
 #[cfg(target_os = "linux")]
-pub use socket::{dropped_datagrams, receive_buffer_filled, want_local_address};
+pub use socket::{dropped_datagrams, receive_buffer_filled, unacknowledged, want_local_address};
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
@@ -30,7 +30,7 @@ mod portable;
 #[cfg(not(target_os = "linux"))]
 pub use portable::{
     Batch, Inbox, ReturnPath, dropped_datagrams, receive_buffer_filled, send_connected, send_late,
-    want_local_address,
+    unacknowledged, want_local_address,
 };
 
 /// Most bytes of a request datagram. CoreDNS reads 512 (RFC 1035 section 4.2.1) and so do we: what is longer is cut, and

@@ -4,6 +4,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::Range;
 
+use tokio::net::TcpStream;
+
 use super::REQUEST_SIZE;
 
 /// Where a request came from.
@@ -30,6 +32,11 @@ pub fn dropped_datagrams(_socket: &UdpSocket) -> u32 {
 /// Not known here.
 pub fn receive_buffer_filled(_socket: &UdpSocket) -> f32 {
     0.0
+}
+
+/// Not known here.
+pub fn unacknowledged(_stream: &TcpStream) -> usize {
+    0
 }
 
 /// A buffer for one datagram.

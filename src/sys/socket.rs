@@ -11,6 +11,7 @@ use std::ptr;
 const MEMINFO: usize = 16;
 const RECEIVE_USED: usize = 0;
 const RECEIVE_SIZE: usize = 1;
+const SEND_USED: usize = 5;
 const DROPS: usize = 8;
 
 /// Asks the kernel to say which local address each datagram was sent to.
@@ -45,8 +46,13 @@ pub fn receive_buffer_filled(socket: &UdpSocket) -> f32 {
     information[RECEIVE_USED] as f32 / information[RECEIVE_SIZE].max(1) as f32
 }
 
+/// The memory that the kernel needs for what a TCP peer has not acknowledged yet.
+pub fn unacknowledged(stream: &impl AsRawFd) -> usize {
+    memory_information(stream)[SEND_USED] as usize
+}
+
 /// Zeros where the kernel does not tell.
-fn memory_information(socket: &UdpSocket) -> [u32; MEMINFO] {
+fn memory_information(socket: &impl AsRawFd) -> [u32; MEMINFO] {
     let mut information = [0_u32; MEMINFO];
     let mut length = size_of_val(&information) as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes into `information`, which is as large, and any bytes are numbers. An error
