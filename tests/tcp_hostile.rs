@@ -258,6 +258,25 @@ fn a_waiting_query_takes_places_for_its_request() {
     assert!(asks(&mut streams[0]), "the connection goes on");
 }
 
+#[test]
+fn no_more_is_taken_from_a_connection_than_it_may_be_owed() {
+    let server = Small::with("slow");
+    let mut stream = connect_from(2, server.address);
+    let message = question(1, "example.org", 1, None);
+    let frame = [&(message.len() as u16).to_be_bytes()[..], &message].concat();
+    // Two reads bring all of them.
+    stream.write_all(&frame.repeat(200)).expect("the server reads");
+    while server.waiting() == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // The first answer comes later.
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(server.waiting(), 64);
+    for answered in 0..200 {
+        assert!(read(&mut stream).is_some(), "{answered} came");
+    }
+}
+
 /// A block of `hosts` with a name whose answer has 4 kB.
 fn large() -> String {
     let lines = (0..250).map(|host| format!("192.0.2.{host} large.test\n")).collect::<String>();

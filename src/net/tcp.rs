@@ -158,6 +158,7 @@ impl Connection {
                             self.shared.unanswered.add(1);
                         }
                     }
+                    self.take_messages(&mut received, stream, place).await?;
                     // While nothing was read, the rest of a message could not come.
                     if !stopping && (!may_read || !was_partial) {
                         patience.as_mut().reset(received.deadline());
@@ -169,8 +170,7 @@ impl Connection {
                         open = false;
                         continue;
                     }
-                    let whole = self.take_messages(&mut received.bytes, stream, place).await?;
-                    received.make_room(place, &self.shared)?;
+                    let whole = self.take_messages(&mut received, stream, place).await?;
                     if !stopping && (whole || !was_partial) {
                         patience.as_mut().reset(received.deadline());
                     }
@@ -191,21 +191,23 @@ impl Connection {
         Ok(())
     }
 
-    /// Answers all whole messages in the buffer; says whether there was one. What can be answered at once is written in one go.
+    /// Answers the whole messages in the buffer, up to one that the peer may not be owed yet; says whether there was one.
     async fn take_messages(
         &mut self,
-        received: &mut Vec<u8>,
+        received: &mut Received,
         stream: &mut TcpStream,
         place: &ConnectionGuard,
     ) -> io::Result<bool> {
         let mut at = 0;
-        while let Some(length) = received.get(at..at + 2) {
+        while self.owed.len() < MAX_OWED
+            && let Some(length) = received.bytes.get(at..at + 2)
+        {
             let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
             if length < HEADER {
                 // No message can be this short: the stream is not DNS, or out of step.
                 return Err(io::ErrorKind::InvalidData.into());
             }
-            let Some(message) = received.get(at + 2..at + 2 + length) else { break };
+            let Some(message) = received.bytes.get(at + 2..at + 2 + length) else { break };
             self.response.clear();
             self.response.extend_from_slice(&[0, 0]);
             self.query.received = Instant::now();
@@ -225,7 +227,8 @@ impl Connection {
             }
             at += 2 + length;
         }
-        received.drain(..at);
+        received.bytes.drain(..at);
+        received.make_room(place, &self.shared)?;
         Ok(at > 0)
     }
 

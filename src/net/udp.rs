@@ -190,8 +190,9 @@ impl Worker {
                 // An ICMP error about an earlier answer, or a signal: neither concerns the next request.
                 Err(_) => {}
             }
+            let over = stopped
+                .is_some_and(|since: Instant| quiet && !waits || since.elapsed() >= FAREWELL);
             match stopped {
-                Some(since) if quiet && !waits || Instant::elapsed(&since) >= FAREWELL => break,
                 Some(_) => {}
                 // What came just before that is still to be read, even if nothing was there a moment ago.
                 None if stop.load(Ordering::Acquire) => {
@@ -206,6 +207,9 @@ impl Worker {
             }
             exchanges.flush();
             out.send(&mut batch, &socket);
+            if over {
+                break;
+            }
         }
         drop(round);
         exchange::offer(None);
