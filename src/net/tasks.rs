@@ -148,7 +148,8 @@ impl Tasks {
 
     fn poll(&mut self, index: u32, done: &mut impl FnMut(Task, Answer)) {
         let Some(slot) = self.slots.get_mut(index as usize) else { return };
-        slot.flag.queued.store(false, Ordering::Release);
+        // Not a store: what the poll reads must not be read before it, or who wakes in between is not heard.
+        slot.flag.queued.swap(false, Ordering::AcqRel);
         // Woken by something that the task before it in this place had left behind.
         let Some(task) = &mut slot.task else { return };
         let polled = task.waiting.poll(&mut Context::from_waker(&slot.waker));
