@@ -2,11 +2,12 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Condvar, LazyLock, Mutex};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use periplus_core::plugin::{Next, Outcome, Plugin};
 use periplus_core::query::Query;
-use periplus_core::reply::Reply;
+use periplus_core::reply::{Answer, Reply};
 use periplus_core::setup::PluginKind;
 
 use crate::support::client::{http_get, question, udp};
@@ -45,13 +46,31 @@ impl Plugin for Trouble {
                 std::thread::sleep(Duration::from_secs(40));
                 Reply::authoritative(query, "trouble").into()
             }
+            "dies.test." => {
+                let (bomb, reply) = (Bomb, Reply::authoritative(query, "trouble"));
+                // Kept by a future that is done, until it is dropped.
+                let mut answer = Some(Answer::from(reply));
+                Outcome::later(std::future::poll_fn(move |_| {
+                    let _ = &bomb;
+                    answer.take().map_or(Poll::Pending, Poll::Ready)
+                }))
+            }
             _ => next.run(query),
         }
     }
 }
 
-fn start() -> (TestServer, u16) {
-    let mut server = TestServer::try_start_with(&PLUGINS, COREFILE, &[], 1)
+/// Panics where no panic is expected.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a bomb");
+    }
+}
+
+fn start(workers: usize) -> (TestServer, u16) {
+    let mut server = TestServer::try_start_with(&PLUGINS, COREFILE, &[], workers)
         .unwrap_or_else(|error| panic!("{error}"));
     let port = server.program().admin_addresses()[0].1.port();
     (server, port)
@@ -77,7 +96,7 @@ fn send(client: &UdpSocket, server: SocketAddr, name: &str) {
 
 #[test]
 fn a_stuck_worker_fails_the_page_until_it_goes_on() {
-    let (server, port) = start();
+    let (server, port) = start(1);
     assert!(is_healthy(port));
     let client = UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
     send(&client, server.address, "stuck.test");
@@ -94,7 +113,7 @@ fn a_stuck_worker_fails_the_page_until_it_goes_on() {
 
 #[test]
 fn a_stuck_worker_does_not_keep_the_process_from_ending() {
-    let (server, _) = start();
+    let (server, _) = start(1);
     let client = UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
     send(&client, server.address, "left.test");
     // The worker has it before it hears of the end.
@@ -105,8 +124,19 @@ fn a_stuck_worker_does_not_keep_the_process_from_ending() {
 }
 
 #[test]
+fn the_clients_of_a_worker_that_died_get_to_others() {
+    let (server, port) = start(4);
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
+    send(&client, server.address, "dies.test");
+    until(port, false);
+    for _ in 0..40 {
+        assert!(udp(server.address, &question(2, "example.org", 1, None)).is_some());
+    }
+}
+
+#[test]
 fn more_work_than_a_worker_can_do_is_no_reason() {
-    let (mut server, port) = start();
+    let (mut server, port) = start(1);
     let client = UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
     // A worker does 50 of these in a second, and gets ten times as many: its batches are always full.
     let (begun, mut sent) = (Instant::now(), 0);

@@ -9,9 +9,12 @@ use std::time::Duration;
 use periplus::events;
 use periplus::program::{Options, Program};
 use periplus::source::Source;
+use periplus_core::codes::RecordType;
 use periplus_core::output::Output;
 use periplus_core::plugin::{Next, Outcome, Plugin};
 use periplus_core::query::Query;
+use periplus_core::record::{Entry, Owner, RecordSet};
+use periplus_core::reply::Reply;
 use periplus_core::setup::PluginKind;
 
 use crate::support::client::{ask, question, tcp, udp, udp_silence};
@@ -36,9 +39,22 @@ impl Plugin for Trouble {
         match query.name().to_string().as_str() {
             "now.test." => panic!("trouble {}", query.id),
             "later.test." => Outcome::later(async { panic!("trouble later") }),
+            "bad.test." => bad(query).into(),
+            "late.bad.test." => {
+                let answer = bad(query);
+                Outcome::later(async { answer.into() })
+            }
             _ => next.run(query),
         }
     }
+}
+
+/// A reply that cannot be written: its owner begins behind the question's end.
+fn bad(query: &Query) -> Reply {
+    let mut reply = Reply::authoritative(query, "trouble");
+    let set = RecordSet::one(RecordType::A, 5, &[192, 0, 2, 1]);
+    reply.answer.push(Entry::of(Owner::QuestionSuffix(200), set));
+    reply
 }
 
 /// A server in a process of its own: this test again, which finds a Corefile then.
@@ -112,15 +128,16 @@ fn with_debug_a_panic_ends_the_process() {
 fn without_it_a_panic_costs_the_query_and_few_lines() {
     let (mut child, _input, address) = start("");
     for id in 0..100 {
-        let name = if id % 2 == 0 { "now.test" } else { "later.test" };
+        let name = ["now.test", "later.test", "bad.test", "late.bad.test"][usize::from(id % 4)];
         let message = question(id, name, 1, None);
-        let answer = if id % 4 < 2 { udp(address, &message) } else { tcp(address, &message) };
-        assert_eq!(answer.expect("an answer")[3] & 15, 2, "SERVFAIL");
+        let answer = if id % 8 < 4 { udp(address, &message) } else { tcp(address, &message) };
+        let answer = answer.unwrap_or_else(|| panic!("no answer to {name}, {id}"));
+        assert_eq!(answer[3] & 15, 2, "SERVFAIL");
     }
     assert_eq!(ask(address, "well.test", 1).additionals.len(), 2);
     child.kill().expect("it still runs");
     let output = child.wait_with_output().expect("the process ends");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    // Of each of the two places.
-    assert_eq!(stderr.matches("panicked at").count(), 2 * 8, "{stderr}");
+    // Of each of the three places.
+    assert_eq!(stderr.matches("panicked at").count(), 3 * 8, "{stderr}");
 }

@@ -282,7 +282,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Polls for the answer; give it to [`crate::encode::encode`] together with [`Waiting::query`]. Not to be polled again after it.
+    /// Polls for the answer; give it to [`Waiting::encode`]. Not to be polled again after it.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
         let future = Pin::new(&mut self.future);
         catch_unwind(AssertUnwindSafe(|| future.poll(cx)))
@@ -290,9 +290,19 @@ impl Waiting {
     }
 
     /// Waits for the answer.
-    pub async fn answer(mut self) -> (Arc<Query>, Answer) {
-        let answer = std::future::poll_fn(|cx| self.poll(cx)).await;
-        (self.query, answer)
+    pub async fn answer(&mut self) -> Answer {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// Appends the response; `false`: none is due. As in [`Server::respond`], a panic costs this answer and no other.
+    pub fn encode(&self, answer: &Answer, compressor: &mut Compressor, out: &mut Vec<u8>) -> bool {
+        let start = out.len();
+        let encoded =
+            catch_unwind(AssertUnwindSafe(|| encode(&self.query, answer, compressor, out)));
+        encoded.unwrap_or_else(|panic| {
+            out.truncate(start);
+            encode(&self.query, &self.server.panicked(&self.query, &*panic), compressor, out)
+        })
     }
 
     /// The question that waits.

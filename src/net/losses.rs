@@ -26,16 +26,10 @@ impl Losses {
         losses
     }
 
-    /// Counts what this socket loses from now on.
-    pub(super) fn open(&self, socket: &Arc<UdpSocket>) {
+    /// Counts what this socket loses, until it is about to be closed and the guard is dropped.
+    pub(super) fn open(self: &Arc<Self>, socket: &Arc<UdpSocket>) -> Counted {
         self.lock().push(Arc::clone(socket));
-    }
-
-    /// Keeps the count of a socket that is about to be closed.
-    pub(super) fn close(&self, socket: &Arc<UdpSocket>) {
-        let mut open = self.lock();
-        open.retain(|known| !Arc::ptr_eq(known, socket));
-        self.before.fetch_add(dropped_datagrams(socket).into(), Relaxed);
+        Counted { losses: Arc::clone(self), socket: Arc::clone(socket) }
     }
 
     fn total(&self) -> u64 {
@@ -46,5 +40,19 @@ impl Losses {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<UdpSocket>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A socket whose losses are counted. Also where its worker ends by a panic it must not stay: nobody would read what it gets.
+pub(super) struct Counted {
+    losses: Arc<Losses>,
+    socket: Arc<UdpSocket>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut open = self.losses.lock();
+        open.retain(|known| !Arc::ptr_eq(known, &self.socket));
+        self.losses.before.fetch_add(dropped_datagrams(&self.socket).into(), Relaxed);
     }
 }

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use periplus_core::encode::{Compressor, encode};
+use periplus_core::encode::Compressor;
 use periplus_core::query::{HEADER, Query, Transport};
-use periplus_core::reply::Answer;
 use periplus_core::server::{Response, Waiting};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -78,11 +77,12 @@ struct Connection {
     listener: Arc<ListenerState>,
     shared: Arc<Shared>,
     query: Query,
+    /// What is written next, with room for its length in front.
     response: Vec<u8>,
     /// The places of what the peer is slow to take.
     slow: Option<WaitingGuard>,
-    /// Answers that have to be waited for.
-    owed: JoinSet<Option<(Arc<Query>, Answer, WaitingGuard)>>,
+    /// Responses that have to be waited for, like `response`.
+    owed: JoinSet<Option<(Vec<u8>, WaitingGuard)>>,
 }
 
 impl Connection {
@@ -147,16 +147,9 @@ impl Connection {
                 }
                 Some(done) = self.owed.join_next(), if !self.owed.is_empty() => {
                     place.used(Instant::now());
-                    if let Ok(Some((query, answer, _guard))) = done {
-                        self.response.clear();
-                        self.response.extend_from_slice(&[0, 0]);
-                        if COMPRESSOR.with_borrow_mut(|compressor| {
-                            encode(&query, &answer, compressor, &mut self.response)
-                        }) {
-                            self.write(stream).await?;
-                        } else {
-                            self.shared.unanswered.add(1);
-                        }
+                    if let Ok(Some((response, _guard))) = done {
+                        self.response = response;
+                        self.write(stream).await?;
                     }
                     self.take_messages(&mut received, stream, place).await?;
                     // While nothing was read, the rest of a message could not come.
@@ -232,7 +225,7 @@ impl Connection {
         Ok(at > 0)
     }
 
-    fn owe(&mut self, waiting: Waiting) {
+    fn owe(&mut self, mut waiting: Waiting) {
         let limits = &self.shared.limits;
         if let Some(mut guard) = limits.wait(self.query.peer.ip())
             && limits.hold(&mut guard, REQUEST_COPIES * self.query.size)
@@ -240,11 +233,16 @@ impl Connection {
             let shared = Arc::clone(&self.shared);
             self.owed.spawn_on(
                 async move {
-                    let (query, answer) = waiting.answer().await;
+                    let answer = waiting.answer().await;
+                    let mut response = vec![0, 0];
+                    if !COMPRESSOR.with_borrow_mut(|compressor| {
+                        waiting.encode(&answer, compressor, &mut response)
+                    }) {
+                        shared.unanswered.add(1);
+                        return None;
+                    }
                     // The peer may be slow to take those before it.
-                    let length =
-                        answer.reply().map_or(0, |reply| reply.uncompressed_length(&query));
-                    shared.limits.hold(&mut guard, length).then_some((query, answer, guard))
+                    shared.limits.hold(&mut guard, response.len()).then_some((response, guard))
                 },
                 &self.shared.runtime,
             );

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use periplus_core::encode::{Compressor, encode};
+use periplus_core::encode::Compressor;
 use periplus_core::exchange;
 use periplus_core::metrics::claim_cell;
 use periplus_core::query::{Query, Transport};
@@ -82,7 +82,7 @@ struct Out {
 impl Out {
     fn late(&mut self, task: Task, answer: &Answer) {
         let start = self.responses.len();
-        if encode(task.waiting.query(), answer, &mut self.compressor, &mut self.responses) {
+        if task.waiting.encode(answer, &mut self.compressor, &mut self.responses) {
             self.late.push((task.path, start..self.responses.len()));
         } else {
             self.shared.unanswered.add(1);
@@ -121,13 +121,11 @@ impl Worker {
 
     /// Serves until it is told to stop, the socket is empty and nobody waits.
     pub(super) fn run(self) {
-        let (shared, socket) = (Arc::clone(&self.shared), Arc::clone(&self.socket));
-        let beat = Arc::clone(&self.beat);
-        shared.losses.open(&socket);
+        let (shared, beat) = (Arc::clone(&self.shared), Arc::clone(&self.beat));
+        let _counted = shared.losses.open(&self.socket);
         if self.wait_for_first() {
             self.serve();
         }
-        shared.losses.close(&socket);
         shared.heartbeats.close(&beat);
     }
 

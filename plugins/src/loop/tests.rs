@@ -8,7 +8,7 @@ use std::time::Duration;
 use periplus_core::codes::{Rcode, RecordType};
 use periplus_core::decode::decode;
 use periplus_core::edns::Edns;
-use periplus_core::encode::{Compressor, encode};
+use periplus_core::encode::Compressor;
 use periplus_core::metrics::{Gauge, Registry};
 use periplus_core::plugin::{Outcome, Plugin};
 use periplus_core::query::Query;
@@ -95,11 +95,11 @@ async fn serve(socket: Arc<UdpSocket>, server: Arc<Server>) {
         match server.respond(&buffer[..length], &mut query, &mut compressor, &mut out) {
             Response::Ready => drop(socket.send_to(&out, peer).await),
             Response::Silence => {}
-            Response::Later(waiting) => {
+            Response::Later(mut waiting) => {
                 let socket = Arc::clone(&socket);
                 tokio::spawn(async move {
-                    let (query, answer) = waiting.answer().await;
-                    if encode(&query, &answer, &mut Compressor::new(), &mut out) {
+                    let answer = waiting.answer().await;
+                    if waiting.encode(&answer, &mut Compressor::new(), &mut out) {
                         let _ = socket.send_to(&out, peer).await;
                     }
                 });
