@@ -1,10 +1,7 @@
 //! The HTTP client: what `kube` knows about addresses, credentials and TLS, over connections that notice when nobody is there any more.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::Request;
-use http::header::AUTHORIZATION;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -12,11 +9,11 @@ use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::TokioExecutor;
 use kube::Config;
 use kube::client::{Body, ConfigExt as _};
-use tower::util::MapRequestLayer;
 use tower::{BoxError, ServiceBuilder};
 
 use super::Origin;
 use super::check::{SettingsError, client_config, tls_cause, wrong};
+use super::credentials::Credentials;
 use super::token::TokenFile;
 
 /// Until a connection is there, TLS included.
@@ -35,35 +32,30 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
 /// A connection that nobody has used for this long is not used again: it may have been forgotten on the way.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// A client, and the host and port that it talks to. Needs the runtime; reads files, and may run the program that a kubeconfig names.
-pub(super) fn client(origin: &Origin) -> Result<(kube::Client, String), SettingsError> {
+/// A client, which says nothing about who asks, what requests say about that, and the host and port that it talks to. Needs the runtime;
+/// reads files, and may run the program that a kubeconfig names.
+pub(super) fn client(
+    origin: &Origin,
+) -> Result<(kube::Client, Credentials, String), SettingsError> {
     let mut config = client_config(origin)?;
     let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
-    // It wins over other credentials, as in client-go.
-    let token = config.auth_info.token_file.take().map(|path| TokenFile::open(path.into()));
-    let token = token.transpose().map_err(|cause| wrong(origin, cause))?;
-    let client = stack(config, token).map_err(|error| wrong(origin, tls_cause(&error)))?;
-    Ok((client, host))
+    let failed = |error: kube::Error| wrong(origin, tls_cause(&error));
+    let credentials = match config.auth_info.token_file.take() {
+        // It wins over others, as in client-go.
+        Some(path) => {
+            Credentials::File(TokenFile::open(path.into()).map_err(|cause| wrong(origin, cause))?)
+        }
+        None => Credentials::of(&config).map_err(failed)?,
+    };
+    Ok((stack(config).map_err(failed)?, credentials, host))
 }
 
 /// The layers that `kube` would put together, without those that log, unpack or try again: when to try again is decided by whoever asks.
-fn stack(config: Config, token: Option<TokenFile>) -> Result<kube::Client, kube::Error> {
+fn stack(config: Config) -> Result<kube::Client, kube::Error> {
     if config.proxy_url.is_some() {
         // It says that this build knows no proxies.
         return kube::Client::try_from(config);
     }
-    let auth = match token {
-        Some(_) => None,
-        None => config.auth_layer()?,
-    };
-    let token = token.map(|token| {
-        let token = Arc::new(Mutex::new(token));
-        MapRequestLayer::new(move |mut request: Request<Body>| {
-            let header = token.lock().unwrap_or_else(PoisonError::into_inner).header();
-            request.headers_mut().insert(AUTHORIZATION, header);
-            request
-        })
-    });
     let sockets = sockets(GaiResolver::new());
     let mut connector =
         TimeoutConnector::new(config.rustls_https_connector_with_connector(sockets)?);
@@ -72,8 +64,6 @@ fn stack(config: Config, token: Option<TokenFile>) -> Result<kube::Client, kube:
         legacy::Builder::new(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
-        .option_layer(auth)
-        .option_layer(token)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
         .service(http);

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{ACCEPT, AUTHORIZATION};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
 use periplus_core::metrics::Registry;
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::check::SettingsError;
 use super::client::client;
+use super::credentials::{Credentials, OneAtATime};
 use super::failure::{Failure, with_causes};
 use super::limit::Limiter;
 use super::metrics::RequestMetrics;
@@ -39,13 +40,14 @@ struct Slot {
     live: Option<Live>,
     failed: Option<(Instant, Failure)>,
     /// The next one, which may take long: a program may be asked for credentials.
-    making: Option<JoinHandle<Result<(kube::Client, String), SettingsError>>>,
+    making: OneAtATime<Result<(kube::Client, Credentials, String), SettingsError>>,
 }
 
 /// A client with the credentials and certificates that were read when it was made.
 #[derive(Clone)]
 struct Live {
     client: kube::Client,
+    credentials: Arc<Mutex<Credentials>>,
     metrics: Arc<RequestMetrics>,
     made: Instant,
     /// What was read when it was made may be out of date.
@@ -103,12 +105,13 @@ impl Connection {
     }
 
     async fn send(&self, live: &Live, path: &str) -> Result<Response<Body>, Failure> {
-        let request =
-            Request::get(path).header(http::header::ACCEPT, "application/json").body(Body::empty());
-        let request = request.map_err(|error| Failure::Configuration(error.to_string()))?;
+        let request = Request::get(path).header(ACCEPT, "application/json").body(Body::empty());
+        let mut request = request.map_err(|error| Failure::Configuration(error.to_string()))?;
+        if let Some(header) = live.credentials.lock().await.header(self.client_time).await? {
+            request.headers_mut().insert(AUTHORIZATION, header);
+        }
         match timeout(self.answer, live.client.send(request)).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(kube::Error::Auth(error))) => Err(Failure::Configuration(with_causes(&error))),
             Ok(Err(kube::Error::Service(error))) => {
                 Err(Failure::Connect(with_causes(error.as_ref())))
             }
@@ -128,26 +131,23 @@ impl Connection {
             (None, Some((time, failure))) if young(*time) => return Err(failure.clone()),
             _ => {}
         }
-        // Whoever begins waits for it; if that is in vain, others only look whether it has ended since, and nobody begins another one.
-        let time = if slot.making.is_none() { self.client_time } else { Duration::ZERO };
         let origin = self.origin.clone();
         let begin = || tokio::task::spawn_blocking(move || client(&origin));
-        let made = match timeout(time, slot.making.get_or_insert_with(begin)).await {
-            Ok(made) => {
-                slot.making = None;
-                made.map_err(|error| error.to_string())
-                    .and_then(|made| made.map_err(|error| error.to_string()))
-            }
-            Err(_) => Err(format!(
+        let made = match slot.making.get(self.client_time, begin).await {
+            Some(Ok(made)) => made.map_err(|error| error.to_string()),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err(format!(
                 "credentials and certificates were not there after {} s",
                 self.client_time.as_secs_f32()
             )),
         };
         match made {
-            Ok((client, host)) => {
+            Ok((client, credentials, host)) => {
                 slot.failed = None;
                 let metrics = Arc::new(RequestMetrics::new(Arc::clone(&self.registry), &host));
-                let live = Live { client, metrics, made: Instant::now(), suspected: false };
+                let credentials = Arc::new(Mutex::new(credentials));
+                let made = Instant::now();
+                let live = Live { client, credentials, metrics, made, suspected: false };
                 Ok(slot.live.insert(live).clone())
             }
             Err(text) => {

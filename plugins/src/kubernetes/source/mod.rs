@@ -22,6 +22,7 @@ mod backoff;
 mod check;
 mod client;
 mod connection;
+mod credentials;
 mod decode;
 mod event;
 mod failure;
