@@ -1,26 +1,33 @@
 //! Memory that is needed no more goes back to the system.
 //!
-//! The allocator keeps what was freed for the next time. After a flood or a relist that may be several times what the process needs, and a memory
-//! limit does not tell the one from the other.
+//! The allocator keeps what was freed for the next time, and for the thread that used it. After a flood or a relist that may be several times
+//! what the process needs, and a memory limit does not tell the one from the other. While memory grows it is left alone, but only up
+//! to half of the limit: a flood that goes from worker to worker may leave at each what all waiting queries take.
 
 use std::time::Duration;
 
+use periplus_core::memory::Budget;
+
 use crate::sys::give_back_memory;
 
-/// How often to look.
-const PERIOD: Duration = Duration::from_secs(5);
-/// Pages that are not worth the work.
-const SLACK: u64 = 128;
+/// How often to look whether too much is in use.
+const GLANCE: Duration = Duration::from_millis(500);
+/// One in so many looks tells whether memory still grows.
+const GLANCES: u32 = 10;
+/// Kilobytes that are not worth the work.
+const SLACK: u64 = 512;
 
 /// Looks now and then, for as long as the process runs.
-pub(crate) async fn keep_memory_small() {
+pub(crate) async fn keep_memory_small(budget: Budget) {
+    let much = budget.limit().map_or(u64::MAX, |limit| limit / 2 / 1024);
     let mut level = Level::default();
-    loop {
-        tokio::time::sleep(PERIOD).await;
-        let Some(pages) = resident_pages() else { return };
-        if level.is_worth_it(pages) {
+    for number in 1_u32.. {
+        tokio::time::sleep(GLANCE).await;
+        let Some(resident) = resident() else { return };
+        let is_too_much = resident > much && level.has_grown(resident);
+        if is_too_much || number.is_multiple_of(GLANCES) && level.is_worth_it(resident) {
             give_back_memory();
-            level.given_back(resident_pages().unwrap_or(pages));
+            level.given_back(self::resident().unwrap_or(resident));
         }
     }
 }
@@ -38,38 +45,43 @@ struct Level {
 }
 
 impl Level {
+    fn has_grown(&self, resident: u64) -> bool {
+        resident > self.least + self.least / 32 + SLACK
+    }
+
     /// Whether more is resident than what was needed before, and it no longer grows.
-    fn is_worth_it(&mut self, pages: u64) -> bool {
-        let grows = pages > self.last;
-        self.last = pages;
-        self.least = self.least.min(pages);
-        if !grows && pages > self.least + self.least / 32 + SLACK {
+    fn is_worth_it(&mut self, resident: u64) -> bool {
+        let grows = resident > self.last;
+        self.last = resident;
+        self.least = self.least.min(resident);
+        if !grows && self.has_grown(resident) {
             self.again = TIMES;
         }
         !grows && self.again > 0
     }
 
-    fn given_back(&mut self, pages: u64) {
-        *self = Level { last: pages, least: pages, again: self.again.saturating_sub(1) };
+    fn given_back(&mut self, resident: u64) {
+        *self = Level { last: resident, least: resident, again: self.again.saturating_sub(1) };
     }
 }
 
-/// The second number of `/proc/self/statm`.
-fn resident_pages() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    text.split_ascii_whitespace().nth(1)?.parse().ok()
+/// Resident memory in kilobytes.
+fn resident() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// At which looks memory is given back, which leaves as many pages as the second number says.
+    /// At which looks memory is given back, which leaves as many kilobytes as the second number says.
     fn given_back(looks: &[(u64, u64)]) -> Vec<usize> {
-        let mut level = Level { last: 3000, least: 3000, again: 0 };
+        let mut level = Level { last: 30_000, least: 30_000, again: 0 };
         let mut found = Vec::new();
-        for (at, (pages, after)) in looks.iter().enumerate() {
-            if level.is_worth_it(*pages) {
+        for (at, (resident, after)) in looks.iter().enumerate() {
+            if level.is_worth_it(*resident) {
                 found.push(at);
                 level.given_back(*after);
             }
@@ -79,13 +91,20 @@ mod tests {
 
     #[test]
     fn memory_is_given_back_after_it_has_grown() {
-        let flood = [(3000, 0), (9000, 0), (9100, 0), (9100, 5000), (5000, 4000), (4000, 3050)];
-        let calm = [(3050, 3050); 20];
+        let flood = [
+            (30_000, 0),
+            (90_000, 0),
+            (91_000, 0),
+            (91_000, 50_000),
+            (50_000, 40_000),
+            (40_000, 30_500),
+        ];
+        let calm = [(30_500, 30_500); 20];
         let found = given_back(&[&flood[..], &calm[..]].concat());
         // Not while it grows; then some times, for what is freed late; then no more.
         assert_eq!(found, (3..3 + TIMES as usize).collect::<Vec<_>>());
         assert_eq!(
-            given_back(&[(3000, 0), (3060, 0), (3050, 0), (3000, 0)]),
+            given_back(&[(30_000, 0), (30_600, 0), (30_500, 0), (30_000, 0)]),
             [],
             "a little is no reason"
         );
@@ -94,7 +113,7 @@ mod tests {
     #[test]
     fn what_is_resident_is_known_here() {
         if cfg!(target_os = "linux") {
-            assert!(resident_pages().is_some_and(|pages| pages > 100));
+            assert!(resident().is_some_and(|kilobytes| kilobytes > 1000));
         }
     }
 }

@@ -165,9 +165,9 @@ impl Program {
             .build()
             .map(|runtime| OwnRuntime(Some(runtime)))
             .map_err(StartError::Runtime)?;
-        runtime.spawn(housekeeping::keep_memory_small());
-        let mut listeners =
-            Listeners::new(workers, &metrics, Budget::of_process(), runtime.handle().clone());
+        let budget = Budget::of_process();
+        runtime.spawn(housekeeping::keep_memory_small(budget));
+        let mut listeners = Listeners::new(workers, &metrics, budget, runtime.handle().clone());
         listeners.watch(Arc::clone(&surroundings.liveness));
         let mut admin = Admin::default();
         let reload_failures = metrics.counter(

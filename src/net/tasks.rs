@@ -115,6 +115,7 @@ impl Tasks {
     /// Forgets the places of a crowd that is gone. A waker of one of them wakes nobody, or somebody in vain.
     pub(super) fn shrink(&mut self) {
         if self.slots.len() > FEW && self.is_empty() {
+            self.woken.lock().tasks.shrink_to(FEW);
             *self = Tasks::new(Arc::clone(&self.woken));
         }
     }

@@ -182,8 +182,6 @@ impl Worker {
                 {
                     exchanges.clients_read(Instant::now(), true);
                     quiet = true;
-                    round.tasks.shrink();
-                    out.shrink();
                 }
                 // An ICMP error about an earlier answer, or a signal: neither concerns the next request.
                 Err(_) => {}
@@ -203,8 +201,13 @@ impl Worker {
             if !round.tasks.is_empty() {
                 round.tasks.run(RUN, &mut |task, answer| out.late(task, &answer));
             }
-            exchanges.flush();
+            let sweep = exchanges.flush();
             out.send(&mut batch, &socket);
+            if sweep {
+                exchanges.sweep();
+                round.tasks.shrink();
+                out.shrink();
+            }
             if over {
                 break;
             }

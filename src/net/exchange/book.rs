@@ -30,6 +30,8 @@ const MOST_SOCKETS: usize = 16;
 const MOST_FOREIGN: u16 = 100;
 /// Deadlines are looked at no more often than this.
 const GRAIN: Duration = Duration::from_millis(5);
+/// Places that are worth keeping, with a buffer each, for the next questions.
+const FEW: usize = 256;
 /// How long a failed exchange is kept for who asked.
 const FORGET: Duration = Duration::from_secs(10);
 
@@ -40,6 +42,8 @@ pub(super) struct Book {
     carriers: Slab<Carrier>,
     slots: Vec<Slot>,
     free: Vec<u32>,
+    /// Counts the exchanges: two in the same slot have different numbers.
+    generation: u32,
     /// The questions that wait to be sent.
     outgoing: Vec<u8>,
     /// Sockets that have some.
@@ -118,6 +122,8 @@ impl Book {
         let entry = Entry { carrier: number, times, late: false, waker: None, fault: None };
         let due = entry.due();
         slot.exchange = Some(entry);
+        slot.generation = self.generation;
+        self.generation = self.generation.wrapping_add(1);
         self.next_deadline = Some(self.next_deadline.map_or(due, |next| next.min(due)));
         Ok((index, slot.generation, reused))
     }
@@ -369,7 +375,7 @@ impl Book {
         self.next_deadline = next.map(|next| next.max(now + GRAIN));
     }
 
-    /// Closes sockets that may not be used any more, and forgets servers that nobody asks any more.
+    /// Closes sockets that may not be used any more, forgets servers that nobody asks any more, and gives up what only a crowd needed.
     pub(super) fn sweep(&mut self, now: Instant) {
         for number in 0..self.pools.len() {
             let pool = &self.pools[number];
@@ -384,6 +390,16 @@ impl Book {
             }
         }
         self.pools.retain(|pool| !pool.sockets.is_empty() || pool.endpoint.strong_count() > 0);
+        let rest = self.free.len().saturating_sub(FEW);
+        if rest > 0 && self.free.len() == self.slots.len() {
+            (self.slots, self.free, self.outgoing) = Default::default();
+            self.carriers.shrink_to_fit();
+        } else {
+            // Those that were freed last are used first.
+            for index in &self.free[..rest] {
+                self.slots[*index as usize].arrived = Arrived::default();
+            }
+        }
     }
 
     /// What has arrived for an exchange; `None` when it is over.
@@ -450,7 +466,6 @@ impl Book {
     fn release(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         slot.exchange = None;
-        slot.generation = slot.generation.wrapping_add(1);
         slot.arrived.clear();
         self.free.push(index);
     }
@@ -465,6 +480,12 @@ impl Book {
     #[cfg(test)]
     pub(super) fn sockets(&self) -> usize {
         self.carriers.len()
+    }
+
+    /// How many slots there are, and the bytes of their buffers.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> (usize, usize) {
+        (self.slots.len(), self.slots.iter().map(|slot| slot.arrived.capacity()).sum())
     }
 
     /// How many exchanges have not ended.

@@ -104,6 +104,12 @@ impl Arrived {
         })
     }
 
+    /// How much room it has.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
     /// Forgets them, and keeps some room for others.
     pub(super) fn clear(&mut self) {
         self.0.clear();

@@ -37,7 +37,7 @@ const WAKER: Token = Token(1);
 const FIRST_SOCKET: usize = 2;
 /// Events taken at once.
 const EVENTS: usize = 64;
-/// How often sockets that lie unused are looked through.
+/// How often to look for what is not needed any more.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// The exchanges of one worker.
@@ -106,12 +106,7 @@ impl Exchanges {
 
     /// The worker is about to sleep in its client socket.
     pub(super) fn look_away(&self) {
-        let state = &mut *self.state.borrow_mut();
-        state.events.unwatched = true;
-        if state.now.saturating_duration_since(state.swept) >= SWEEP {
-            state.swept = state.now;
-            state.book.sweep(state.now);
-        }
+        self.state.borrow_mut().events.unwatched = true;
     }
 
     /// Waits for events, at most as long as given and until the next deadline, and handles those of exchanges.
@@ -122,15 +117,20 @@ impl Exchanges {
         state.look(most, || woken.get_up());
         state.now = Instant::now();
         state.book.expire(state.now);
-        if state.now.saturating_duration_since(state.swept) >= SWEEP {
-            state.swept = state.now;
-            state.book.sweep(state.now);
-        }
     }
 
-    /// Sends what was queued.
-    pub(super) fn flush(&self) {
-        self.state.borrow_mut().book.flush();
+    /// Sends what was queued. Says whether it is time to sweep.
+    pub(super) fn flush(&self) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        state.book.flush();
+        state.now.saturating_duration_since(state.swept) >= SWEEP
+    }
+
+    /// Gives up what is not needed any more.
+    pub(super) fn sweep(&self) {
+        let state = &mut *self.state.borrow_mut();
+        state.swept = state.now;
+        state.book.sweep(state.now);
     }
 }
 

@@ -346,6 +346,39 @@ fn without_a_limit_of_age_a_socket_is_given_up_after_half_a_minute_however_often
 }
 
 #[test]
+fn what_a_crowd_needed_is_given_up_and_its_tickets_stay_void() {
+    let driver = Driver::new();
+    let (endpoint, _seen) = server(|_, request| vec![message(id_of(request), &[1; 300])]);
+    let room = || driver.exchanges.state.borrow().book.room();
+    let kept = driver.start(&endpoint, 1000, LONG);
+    let crowd = (0..1000).map(|id| {
+        if id % 50 == 49 {
+            driver.exchanges.flush();
+            // The server's buffer is small.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        driver.start(&endpoint, id, LONG).receive(whatever)
+    });
+    for answer in driver.finish(crowd.collect()) {
+        answer.expect("an answer");
+    }
+    let (slots, bytes) = room();
+    assert!(slots > 1000 && bytes > 200_000, "{slots} and {bytes}");
+    driver.exchanges.sweep();
+    let (slots, bytes) = room();
+    assert!(slots > 1000 && (1..200_000).contains(&bytes), "{slots} and {bytes}");
+    let exchanger = driver.exchanges.number;
+    drop(kept);
+    driver.exchanges.sweep();
+    assert_eq!(room(), (0, 0));
+    let exchange = driver.start(&endpoint, 1, LONG);
+    for generation in 0..=1000 {
+        driver.exchanges.end(Ticket { exchanger, slot: 0, generation });
+    }
+    driver.finish(vec![exchange.receive(whatever)]).remove(0).expect("nobody ended it");
+}
+
+#[test]
 fn an_exchange_that_is_dropped_disturbs_no_other() {
     let driver = Driver::new();
     let (endpoint, _seen) = echo();
