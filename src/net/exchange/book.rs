@@ -103,7 +103,11 @@ impl Book {
         let pool = self.pool(endpoint);
         let (number, reused) = match self.choose(pool, endpoint, id, now) {
             Some(number) => (number, true),
-            None => (self.open(pool, endpoint, now, watch)?, false),
+            None => match self.open(pool, endpoint, now, watch) {
+                Ok(number) => (number, false),
+                // A port that is known better than others is better than no answer.
+                Err(fault) => (self.any(pool, endpoint, id, now).ok_or(fault)?, true),
+            },
         };
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
@@ -158,6 +162,17 @@ impl Book {
             }
             self.retire(number);
         }
+    }
+
+    /// Any socket that takes the question, also for the rest of the batch: no other could be opened.
+    fn any(&mut self, pool: usize, endpoint: &Endpoint, id: u16, now: Instant) -> Option<usize> {
+        let takes = |number: &usize| {
+            let carrier = &self.carriers[*number];
+            carrier.takes(id) && carrier.is_fresh(endpoint, now)
+        };
+        let number = self.pools[pool].sockets.iter().copied().find(takes);
+        self.pools[pool].current = number;
+        number
     }
 
     fn open(

@@ -1,5 +1,6 @@
 //! One socket, and what arrives at it.
 
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::sync::Weak;
@@ -77,8 +78,11 @@ pub(super) fn connected(endpoint: &Endpoint) -> Result<UdpSocket, Fault> {
     if let Some(source) = source {
         socket.bind(&SocketAddr::new(source, 0).into()).map_err(FaultKind::Open)?;
     }
-    // Binds to a random free port as well.
-    socket.connect(&remote.into()).map_err(FaultKind::Connect)?;
+    // Binds to a random free port as well. That there is none is no fault of the server's.
+    socket.connect(&remote.into()).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => FaultKind::Open(error),
+        _ => FaultKind::Connect(error),
+    })?;
     Ok(socket.into())
 }
 

@@ -379,6 +379,30 @@ fn what_a_crowd_needed_is_given_up_and_its_tickets_stay_void() {
 }
 
 #[test]
+fn where_no_socket_can_be_opened_those_that_are_there_are_used() {
+    let (endpoint, _seen) = echo();
+    let (mut book, now) = (Book::default(), Instant::now());
+    let times = Times { patience: None, deadline: now + LONG };
+    let mut start = |id, opens: bool| {
+        let watch = |_: &UdpSocket, _| match opens {
+            true => Ok(()),
+            false => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+        };
+        let started = book.start(&endpoint, &message(id, b"?"), times, now, watch);
+        book.flush();
+        started
+    };
+    let fault = start(0, false).expect_err("there is none");
+    assert!(matches!(fault.kind, FaultKind::Open(_)), "{fault:?}");
+    start(0, true).expect("a socket can be made");
+    for id in 1..50 {
+        let (.., reused) = start(id, false).expect("there is one");
+        assert!(reused);
+    }
+    start(49, false).expect_err("two of its questions would have one id");
+}
+
+#[test]
 fn an_exchange_that_is_dropped_disturbs_no_other() {
     let driver = Driver::new();
     let (endpoint, _seen) = echo();
