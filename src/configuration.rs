@@ -25,7 +25,7 @@ pub struct Configuration {
     pub servers: BTreeMap<ListenAddress, Arc<Server>>,
     /// The first key that asks for each listen address.
     pub places: BTreeMap<ListenAddress, Span>,
-    /// Zones on each listen address, for the start-up banner.
+    /// Zones on each listen address as it is written, for the start-up banner.
     pub zones: BTreeMap<ListenAddress, Vec<Name>>,
     /// What runs beside the servers.
     pub instance: Instance,
@@ -255,7 +255,8 @@ fn group(
     errors: &mut Diagnostics,
 ) -> (ByAddress<Arc<Server>>, ByAddress<Span>, ByAddress<Vec<Name>>) {
     let mut places = BTreeMap::new();
-    let mut parts: BTreeMap<ListenAddress, ServerParts> = BTreeMap::new();
+    let mut parts: ByAddress<ServerParts> = BTreeMap::new();
+    let mut zones: ByAddress<Vec<Name>> = BTreeMap::new();
     let mut taken: Vec<(Key, BindAddress)> = Vec::new();
     let panics = instance.metrics.counter(
         "coredns_panics_total",
@@ -273,10 +274,12 @@ fn group(
                     continue;
                 }
                 taken.push((key.clone(), *host));
-                let address = ListenAddress { scheme: key.scheme, host: *host, port: key.port };
+                let written = ListenAddress { scheme: key.scheme, host: *host, port: key.port };
+                zones.entry(written).or_default().push(zone.clone());
+                let address = ListenAddress { host: host.listened(), ..written };
                 places.entry(address).or_insert(key.span);
                 let server = parts.entry(address).or_insert_with(|| ServerParts {
-                    label: address.to_string(),
+                    label: written.to_string(),
                     zones: Vec::new(),
                     any_class: false,
                     fatal_panics: None,
@@ -291,14 +294,7 @@ fn group(
             }
         }
     }
-    let zones = parts
-        .iter()
-        .map(|(address, parts)| {
-            let mut zones: Vec<Name> = parts.zones.iter().map(|(zone, _)| zone.clone()).collect();
-            zones.sort_by_key(ToString::to_string);
-            (*address, zones)
-        })
-        .collect();
+    zones.values_mut().for_each(|zones| zones.sort_by_key(ToString::to_string));
     let servers =
         parts.into_iter().map(|(address, parts)| (address, Arc::new(Server::new(parts)))).collect();
     (servers, places, zones)
@@ -309,7 +305,9 @@ fn overlap(key: &Key, host: BindAddress, taken: &[(Key, BindAddress)]) -> Option
         other.0.scheme == key.scheme && other.0.zone == key.zone && other.0.port == key.port
     };
     let (other, other_host) = taken.iter().filter(same).find(|(_, other)| {
-        *other == host || *other == BindAddress::Wildcard || host == BindAddress::Wildcard
+        other.listened() == host.listened()
+            || *other == BindAddress::Wildcard
+            || host == BindAddress::Wildcard
     })?;
     let place = |host: BindAddress| match host {
         BindAddress::Wildcard => String::new(),

@@ -83,6 +83,32 @@ fn the_unspecified_address_of_either_family_is_the_wildcard() {
     }
 }
 
+#[test]
+fn blocks_on_the_wildcard_share_a_listener_however_they_say_it() {
+    let block = |zone: &str, bind: &str| format!("{zone}:PORT {{\n{bind}    whoami\n}}\n");
+    for bind in ["    bind 0.0.0.0\n", "    bind ::\n", "    bind 0.0.0.0 ::\n"] {
+        let (a, b) = (block("a.test", bind), block("b.test", ""));
+        for text in [format!("{a}{b}"), format!("{b}{a}")] {
+            let server = TestServer::start(&text);
+            for asked in ["127.0.0.1", "127.0.0.5"] {
+                assert_eq!(codes("x.a.test", at(asked, &server)), [NOERROR], "{text}");
+                assert_eq!(codes("x.b.test", at(asked, &server)), [NOERROR], "{text}");
+            }
+        }
+        for other in ["", "    bind 0.0.0.0\n", "    bind ::\n"] {
+            let text = format!("{}{}", block("a.test", bind), block("a.test", other));
+            let error = TestServer::try_start(&text, &[]).err().expect("one hides the other");
+            assert!(error.to_string().contains("cannot serve dns://a.test."), "{error}");
+        }
+    }
+    let both = format!(
+        "{}{}",
+        block("a.test", "    bind 0.0.0.0\n"),
+        block("a.test", "    bind 127.0.0.1\n")
+    );
+    let _server = TestServer::start(&both);
+}
+
 fn udp_from_its_family(address: SocketAddr, message: &[u8]) -> Option<Vec<u8>> {
     if address.is_ipv4() {
         return udp(address, message);

@@ -110,6 +110,16 @@ pub enum BindAddress {
     Address(IpAddr, u32),
 }
 
+impl BindAddress {
+    /// Where it is listened: `0.0.0.0` and `::` are all addresses of both families, as in Go.
+    pub fn listened(self) -> BindAddress {
+        match self {
+            BindAddress::Address(address, _) if address.is_unspecified() => BindAddress::Wildcard,
+            other => other,
+        }
+    }
+}
+
 /// What one socket pair (UDP and TCP) listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenAddress {
@@ -122,12 +132,9 @@ pub struct ListenAddress {
 }
 
 impl ListenAddress {
-    /// Whether it stands for all addresses of both families. `0.0.0.0` and `::` do as well, as in Go.
+    /// Whether it stands for all addresses of both families.
     pub fn is_wildcard(&self) -> bool {
-        match self.host {
-            BindAddress::Wildcard => true,
-            BindAddress::Address(address, _) => address.is_unspecified(),
-        }
+        self.host.listened() == BindAddress::Wildcard
     }
 
     /// The socket address; the wildcard is `[::]`.

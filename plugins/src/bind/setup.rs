@@ -14,7 +14,7 @@ pub fn setup(setup: &mut Setup<'_>) -> Result<Option<Arc<dyn Plugin>>, Diagnosti
     for directive in setup.directives {
         for address in errors.take(read(directive, &mut machine)).unwrap_or_default() {
             // An interface and one of its addresses may both be named.
-            if !bind.contains(&address) {
+            if !bind.iter().any(|bound: &BindAddress| bound.listened() == address.listened()) {
                 bind.push(address);
             }
         }
