@@ -64,15 +64,17 @@ impl Workers {
         }
     }
 
-    /// Starts those that are missing, and takes out those that are too many: the caller stops them.
+    /// Starts those that are missing, as far as sockets can be opened, and takes out those that are too many: the caller stops them.
     pub(super) fn resize(
         &mut self,
         size: Size,
         listener: &Arc<ListenerState>,
         shared: &Arc<Shared>,
     ) -> Result<Vec<Running>, ListenError> {
-        let missing = size.workers.saturating_sub(self.running.len());
-        self.add(self.address.open(missing, size)?, listener, shared);
+        for _ in self.running.len()..size.workers {
+            // One by one: the kernel sends requests to a socket from when it is bound.
+            self.add(self.address.open(1, size)?, listener, shared);
+        }
         Ok(self.running.split_off(size.workers.min(self.running.len())))
     }
 
