@@ -93,7 +93,7 @@ pub fn send_connected<'a>(
     }
     let mut done = 0;
     while done < count {
-        match send(socket, &mut headers[done..count], libc::MSG_DONTWAIT) {
+        match send(socket, &mut headers[done..count]) {
             Ok(sent) => done += sent,
             Err(error) => return (done, Some(error)),
         }
@@ -120,7 +120,7 @@ pub fn send_late(
         }
         let mut done = 0;
         while done < count {
-            done += send(socket, &mut headers[done..count], 0).unwrap_or_else(|_| {
+            done += send(socket, &mut headers[done..count]).unwrap_or_else(|_| {
                 // The first one is at fault: step over it.
                 failed += 1;
                 1
@@ -134,16 +134,17 @@ fn readable(bytes: &[u8]) -> libc::iovec {
     libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
 }
 
-/// At least one datagram, or why the first one cannot be sent.
-fn send(
-    socket: &UdpSocket,
-    headers: &mut [libc::mmsghdr],
-    flags: libc::c_int,
-) -> io::Result<usize> {
+/// At least one datagram, without waiting, or why the first one cannot be sent.
+fn send(socket: &UdpSocket, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
     loop {
         // SAFETY: the callers' headers point to buffers that outlive the call; sendmmsg only reads through them and writes msg_len.
         let sent = unsafe {
-            libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), headers.len() as _, flags as _)
+            libc::sendmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                headers.len() as _,
+                libc::MSG_DONTWAIT as _,
+            )
         };
         if sent > 0 {
             return Ok(sent as usize);

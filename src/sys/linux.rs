@@ -35,7 +35,7 @@ impl ReturnPath {
             libc::iovec { iov_base: response.as_ptr().cast_mut().cast(), iov_len: response.len() };
         let header = path.header(&mut iov);
         // SAFETY: `header` points to `path` and `iov`, which outlive the call; sendmsg only reads through them.
-        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &header, 0) };
+        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &header, libc::MSG_DONTWAIT) };
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
@@ -222,8 +222,8 @@ impl Batch {
         self.queued.push((index, response));
     }
 
-    /// Sends what was queued. Gives how many datagrams the kernel did not take: such an error is normal for UDP (a full
-    /// buffer, a peer that is gone) and concerns one datagram, never the others.
+    /// Sends what was queued, without waiting. Gives how many datagrams the kernel did not take: such an error is normal for UDP (a
+    /// full buffer, a peer that is gone) and concerns one datagram, never the others.
     pub fn send(&mut self, socket: &UdpSocket, responses: &[u8]) -> usize {
         let count = self.queued.len().min(BATCH);
         let outgoing = self.outgoing.iter_mut().zip(self.outgoing_iovs.iter_mut());
@@ -245,7 +245,7 @@ impl Batch {
                     socket.as_raw_fd(),
                     self.outgoing[done..count].as_mut_ptr(),
                     (count - done) as _,
-                    0,
+                    libc::MSG_DONTWAIT as _,
                 )
             };
             if sent > 0 {
