@@ -11,9 +11,9 @@ use periplus_core::reply::Reply;
 use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::error::ExchangeError;
+use super::error::{Cause, ExchangeError, Step};
 use super::message::{Asking, Expected, Mismatch};
-use super::settings::Protocol;
+use super::settings::{ENOUGH, LEAST_DIAL, Protocol};
 use super::upstream::{Over, Upstream};
 
 /// An attempt, which with `prefer_udp` may be two exchanges. Dropping it ends it, and whatever comes for it then is thrown away with its
@@ -95,9 +95,18 @@ impl<'a> Attempt<'a> {
         });
     }
 
+    /// Whether the end of all attempts left the upstream less time than it has.
+    fn is_cut_short(&self, step: Step) -> bool {
+        let limit = match (step, self.upstream.settings.read_timeout) {
+            (Step::Dial, read_timeout) => read_timeout.max(LEAST_DIAL),
+            (_, read_timeout) => read_timeout,
+        };
+        self.end < self.begun + limit.min(ENOUGH)
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         loop {
-            let result = match &mut self.way {
+            let mut result = match &mut self.way {
                 Way::Here { exchange, expected, other_case } => {
                     let query = &self.asking.query;
                     let mut accept = |message: &[u8]| match expected.read(message, query) {
@@ -127,6 +136,12 @@ impl<'a> Attempt<'a> {
                     None => return Poll::Pending,
                 },
             };
+            if let Err(error) = &mut result
+                && matches!(error.cause, Cause::Timeout)
+                && self.is_cut_short(error.step)
+            {
+                error.cause = Cause::GivenUp;
+            }
             if let Ok(reply) = &result {
                 let took = self.begun.elapsed();
                 self.upstream.answered(reply.rcode, took);

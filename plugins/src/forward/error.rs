@@ -44,6 +44,8 @@ pub(super) enum Step {
 pub(super) enum Cause {
     /// The time was up.
     Timeout,
+    /// Nobody waited any longer, although the upstream's time was not up.
+    GivenUp,
     /// The system says so.
     Io(io::Error),
     /// A stream ended before the answer.
@@ -59,7 +61,14 @@ pub(super) enum Cause {
 impl ExchangeError {
     /// Whether the upstream may be the one in trouble, so that probing it makes sense.
     pub(super) fn blames_upstream(&self) -> bool {
-        self.step != Step::Open
+        match (self.step, &self.cause) {
+            (Step::Open, _) | (_, Cause::GivenUp) => false,
+            // No local port or address is free for the connection.
+            (Step::Dial, Cause::Io(error)) => {
+                !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::AddrNotAvailable)
+            }
+            _ => true,
+        }
     }
 }
 
@@ -77,7 +86,7 @@ impl fmt::Display for ExchangeError {
         }
         write!(f, "{}: ", self.remote)?;
         match &self.cause {
-            Cause::Timeout => f.write_str("i/o timeout"),
+            Cause::Timeout | Cause::GivenUp => f.write_str("i/o timeout"),
             Cause::Io(error) => write!(f, "{call}: {}", text_of(error)),
             Cause::Closed => f.write_str("EOF"),
             Cause::WrongAnswer => f.write_str("the answer does not match the question"),
@@ -140,6 +149,29 @@ mod tests {
         ];
         for (step, network, local, cause, text) in cases {
             assert_eq!(ExchangeError { step, network, local, remote, cause }.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_goes_wrong_on_this_machine_is_not_the_upstream_s_fault() {
+        let remote = "10.0.0.10:53".parse().unwrap();
+        let io = |kind: ErrorKind| Cause::Io(kind.into());
+        let cases = [
+            (Step::Open, Cause::Io(io::Error::from_raw_os_error(24)), false),
+            (Step::Open, io(ErrorKind::AddrNotAvailable), false),
+            (Step::Dial, io(ErrorKind::WouldBlock), false),
+            (Step::Dial, io(ErrorKind::AddrNotAvailable), false),
+            (Step::Dial, Cause::GivenUp, false),
+            (Step::Read, Cause::GivenUp, false),
+            (Step::Dial, io(ErrorKind::ConnectionRefused), true),
+            (Step::Dial, io(ErrorKind::NetworkUnreachable), true),
+            (Step::Dial, Cause::Timeout, true),
+            (Step::Read, Cause::Timeout, true),
+            (Step::Read, Cause::Closed, true),
+        ];
+        for (step, cause, blamed) in cases {
+            let error = ExchangeError { step, network: "tcp", local: None, remote, cause };
+            assert_eq!(error.blames_upstream(), blamed, "{error:?}");
         }
     }
 }

@@ -7,7 +7,8 @@
 //!      +------ a probe succeeds ----+--------------------------------------------------+
 //! ```
 //!
-//! Nothing is probed while all is well. After a failed exchange, or several questions in a row whose time the upstream let pass, one task
+//! What fails on this machine, and an answer that was waited for less long than the upstream may take, is no failure of an exchange, nor of
+//! a probe. Nothing is probed while all is well. After a failed exchange, or several questions in a row whose time the upstream let pass, one task
 //! per upstream probes it until a probe is answered, with anything at all; meanwhile the upstream is asked only after all others. An answer to
 //! a client's question says as much as that to a probe.
 //!

@@ -28,11 +28,15 @@ async fn probe_until_alive(upstream: &Upstream) {
     let mut was_down = false;
     loop {
         let Err(error) = probe(upstream).await else { break };
-        let failures = health.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        upstream.metrics.probe_failures.add(1);
-        if Some(failures) == max_fails.checked_add(1) {
-            was_down = true;
-            tracing::warn!("plugin/forward: upstream {} is down: {error}", upstream.address);
+        // What went wrong on this machine says nothing about the upstream.
+        let counts = error.blames_upstream();
+        if counts {
+            let failures = health.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+            upstream.metrics.probe_failures.add(1);
+            if Some(failures) == max_fails.checked_add(1) {
+                was_down = true;
+                tracing::warn!("plugin/forward: upstream {} is down: {error}", upstream.address);
+            }
         }
         if health.is_down(max_fails) {
             health.turn.store(true, Ordering::Relaxed);
@@ -42,7 +46,7 @@ async fn probe_until_alive(upstream: &Upstream) {
             // A question has gone in the place of the next probe; it has as much time.
             tokio::time::sleep(PROBE_TIMEOUT + pause).await;
         }
-        if health.failures.load(Ordering::Relaxed) == 0 {
+        if counts && health.failures.load(Ordering::Relaxed) == 0 {
             // A question was answered meanwhile.
             break;
         }

@@ -15,8 +15,11 @@ pub(super) const MOST_DESTINATIONS: usize = 15;
 /// *beginning* attempts for one name after 5 s; stub resolvers give up after 5 s and ask again, so that an answer, even SERVFAIL, is of
 /// use only before that.
 pub(super) const TOTAL: Duration = Duration::from_millis(4500);
-/// With less time than this nobody is asked: hardly any answer would come, and the upstream would be taken for slow.
+/// With less time than this nobody is asked: hardly any answer would come.
 pub(super) const LEAST_TIME: Duration = Duration::from_millis(100);
+/// An upstream that is silent for so long is probed, however much longer `read_timeout` is: one that is longer than all attempts may take
+/// would never be over.
+pub(super) const ENOUGH: Duration = Duration::from_millis(TOTAL.as_millis() as u64 / 2);
 /// The least time to wait for a TCP connection, whatever `read_timeout` says (CoreDNS's shortest dial timeout).
 pub(super) const LEAST_DIAL: Duration = Duration::from_secs(1);
 /// How long a health probe waits (CoreDNS).

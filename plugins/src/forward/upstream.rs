@@ -143,7 +143,8 @@ impl Upstream {
             FaultKind::Send(error) => (Step::Write, Cause::Io(error)),
             FaultKind::Receive(error) => (Step::Read, Cause::Io(error)),
             _ if other_case => (Step::Read, Cause::OtherCase),
-            FaultKind::TimedOut | FaultKind::Moved => (Step::Read, Cause::Timeout),
+            FaultKind::TimedOut => (Step::Read, Cause::Timeout),
+            FaultKind::Moved => (Step::Read, Cause::GivenUp),
             FaultKind::ManyWrongAnswers => (Step::Read, Cause::ManyWrongAnswers),
         };
         self.failed("udp", local, step, cause)

@@ -1,11 +1,23 @@
 //! Probes, and upstreams that are down.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use periplus_core::codes::{RecordType, flags};
+use periplus_core::metrics::Registry;
+use periplus_core::name::Name;
+use tokio_util::sync::CancellationToken;
 
-use super::super::testing::{Asked, ScriptedUpstream, Step};
-use super::Fixture;
+use super::super::message::Asking;
+use super::super::metrics::ForwardMetrics;
+use super::super::probe::start_probing;
+use super::super::settings::{Protocol, Settings};
+use super::super::stanza::Stanza;
+use super::super::testing::{Asked, Refusing, ScriptedUpstream, Step};
+use super::super::upstream::Upstream;
+use super::{Fixture, with_paused_clock};
 use crate::testing::{eventually, query};
 
 /// Answers probes, which ask for NS records, and nothing else.
@@ -182,4 +194,63 @@ fn a_dead_upstream_is_probed_by_one_task_however_many_questions_fail() {
     }
     // Each probe waits for a second, so that one task cannot send many in this time.
     assert!(probes(&upstream).len() <= 5, "{} probes", probes(&upstream).len());
+}
+
+#[test]
+fn a_probe_that_fails_on_this_machine_says_nothing_about_the_upstream() {
+    let refusing = Refusing::new();
+    // Nobody has an address of this network (RFC 5737), so no socket can be bound to it.
+    let nobodys: IpAddr = [192, 0, 2, 1].into();
+    for protocol in [Protocol::AsAsked, Protocol::Tcp] {
+        for (source, is_down) in [(None, true), (Some(nobodys), false)] {
+            let settings = Settings { protocol, source, ..Settings::new(Name::root()) };
+            let registry = Arc::new(Registry::new(1));
+            let upstream = Arc::new(Upstream::new(refusing.address, Arc::new(settings), &registry));
+            with_paused_clock(async {
+                start_probing(&upstream, &CancellationToken::new());
+                tokio::time::sleep(Duration::from_secs(60)).await;
+            });
+            let failures = upstream.health.failures.load(Ordering::Relaxed);
+            assert_eq!(failures > 2, is_down, "{failures} failures, {protocol:?}");
+            assert_eq!(failures == 0, !is_down, "{failures} failures, {protocol:?}");
+            assert!(upstream.health.is_suspect(), "probing goes on");
+        }
+    }
+}
+
+#[test]
+fn who_is_given_less_time_than_read_timeout_is_not_blamed_for_being_silent() {
+    let silent = ScriptedUpstream::silent();
+    for (read_timeout, left, is_blamed) in [
+        (1000, 4500, true),
+        (2000, 2000, true),
+        (2000, 1900, false),
+        (2000, 200, false),
+        // The time of no attempt is that long.
+        (30_000, 4400, true),
+        (30_000, 1000, false),
+    ] {
+        for protocol in [Protocol::AsAsked, Protocol::Tcp] {
+            let settings = Arc::new(Settings {
+                protocol,
+                read_timeout: Duration::from_millis(read_timeout),
+                hedge_after: None,
+                max_attempts: Some(1),
+                ..Settings::new(Name::root())
+            });
+            let registry = Arc::new(Registry::new(1));
+            let upstream =
+                Arc::new(Upstream::new(silent.address, Arc::clone(&settings), &registry));
+            let metrics = Arc::new(ForwardMetrics::new(&registry));
+            let stanza = Stanza::new(settings, vec![Arc::clone(&upstream)], metrics);
+            let asked = Arc::new(query("example.org.", RecordType::A));
+            let asking = Asking { query: asked, authenticated: false };
+            with_paused_clock(async {
+                let now = tokio::time::Instant::now();
+                stanza.ask(&asking, now, now + Duration::from_millis(left), true).await;
+            });
+            let suspect = upstream.health.is_suspect();
+            assert_eq!(suspect, is_blamed, "{left} ms of {read_timeout} ms, {protocol:?}");
+        }
+    }
 }
