@@ -13,6 +13,7 @@ use periplus::program::StartError;
 use crate::cluster::live::Cluster as _;
 use crate::support::client::{answers, ask};
 use crate::support::cluster;
+use crate::support::done::Done;
 use crate::support::peer::Peer;
 use crate::support::relay::Relay;
 use crate::support::server::{TestServer, free_port};
@@ -64,15 +65,13 @@ fn reload_while_asking(server: &mut TestServer, corefiles: &[String]) -> Vec<Str
             }
             wrong
         });
+        let stop = Done(&done);
         for corefile in corefiles {
             server.write_corefile(corefile);
-            if let Err(error) = server.reload() {
-                done.store(true, Ordering::Relaxed);
-                panic!("{error}");
-            }
+            server.reload().unwrap_or_else(|error| panic!("{error}"));
             std::thread::sleep(Duration::from_millis(5));
         }
-        done.store(true, Ordering::Relaxed);
+        drop(stop);
         asking.join().expect("every question is answered")
     })
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use periplus::program::StartError;
 
 use crate::support::client::{answers, ask, question, udp};
+use crate::support::done::Done;
 use crate::support::peer::Peer;
 use crate::support::server::TestServer;
 
@@ -70,11 +71,11 @@ fn no_query_is_lost_while_reloading() {
                 }
             });
         }
+        let _stop = Done(&done);
         for round in 0..10 {
             server.write_corefile(&with_address(&format!("192.0.2.{round}")));
             server.program().reload().expect("the file is good");
         }
-        done.store(true, Ordering::Relaxed);
     });
     assert!(asked.load(Ordering::Relaxed) > 0);
 }

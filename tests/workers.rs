@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::client::{question, udp};
+use crate::support::done::Done;
 use crate::support::process::threads;
 use crate::support::server::TestServer;
 
@@ -47,12 +48,12 @@ fn their_number_changes_and_nothing_is_lost() {
         for _ in 0..2 {
             scope.spawn(|| asked.fetch_add(ask_until(&done, address), Ordering::Relaxed));
         }
+        let _stop = Done(&done);
         for count in [4, 2, 1, 3, 1] {
             server.program().set_workers(count);
             wait_for_workers(address.port(), count);
             std::thread::sleep(Duration::from_millis(100));
         }
-        done.store(true, Ordering::Relaxed);
     });
     let asked = asked.load(Ordering::Relaxed);
     assert!(asked > 10);

@@ -236,7 +236,7 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
-    /// Tells the tasks to stop and waits until they have; panics after ten seconds.
+    /// Tells the tasks to stop and waits until they have; panics after a minute.
     pub(crate) fn stop(self) {
         self.stop.cancel();
         let ended = async {
@@ -244,7 +244,7 @@ impl Tasks {
                 handle.await.expect("a task does not panic");
             }
         };
-        let ended = async { tokio::time::timeout(Duration::from_secs(10), ended).await };
+        let ended = async { tokio::time::timeout(Duration::from_secs(60), ended).await };
         RUNTIME.block_on(ended).expect("tasks end when they are told to");
     }
 }
@@ -296,12 +296,12 @@ impl Write for Sink {
     }
 }
 
-/// Waits until something is so; panics after ten seconds.
+/// Waits until something is so; panics after a minute.
 #[track_caller]
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(10), "not within ten seconds: {what}");
+        assert!(start.elapsed() < Duration::from_secs(60), "not within a minute: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

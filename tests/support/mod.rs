@@ -3,6 +3,7 @@
 pub mod api;
 pub mod client;
 pub mod cluster;
+pub mod done;
 pub mod fake;
 pub mod peer;
 pub mod ports;

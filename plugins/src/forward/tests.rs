@@ -23,6 +23,9 @@ use crate::testing::{
     Configured, Tasks, answer_lines, ask, configure, passed_on, query, run_tasks,
 };
 
+/// Nobody is asked once more, and nobody given up, because the machine stands still for a moment.
+const PATIENT: &str = "hedge_after 0s\nread_timeout 30s";
+
 /// A server with `forward` and, behind it, a plugin that answers NOTIMP.
 struct Fixture {
     server: Arc<Server>,

@@ -9,13 +9,13 @@ use periplus_core::name::Name;
 use periplus_core::record::{Entry, Owner, RecordSet};
 
 use super::super::testing::{Asked, ScriptedUpstream, Step, soa};
-use super::{Fixture, over_tcp, short};
+use super::{Fixture, PATIENT, over_tcp, short};
 use crate::testing::{answer_lines, query};
 
 #[test]
 fn the_question_goes_out_as_it_came_in_but_for_the_id() {
     let upstream = ScriptedUpstream::answering(1);
-    let fixture = Fixture::new("forward . {1}", &[upstream.address]);
+    let fixture = Fixture::with_options(PATIENT, &upstream);
     let mut asked = query("WwW.Example.ORG.", RecordType::AAAA);
     asked.flags = flags::RD | flags::CD | flags::AD;
     let mut edns = Edns { udp_size: 1232, flags: flags::DO, ..Edns::default() };
@@ -32,7 +32,7 @@ fn the_question_goes_out_as_it_came_in_but_for_the_id() {
 #[test]
 fn a_question_without_edns_gets_none() {
     let upstream = ScriptedUpstream::answering(1);
-    let fixture = Fixture::new("forward . {1}", &[upstream.address]);
+    let fixture = Fixture::with_options(PATIENT, &upstream);
     fixture.lines("example.org.");
     assert!(upstream.asked()[0].query.edns.is_none());
 }
@@ -51,7 +51,7 @@ fn the_answer_comes_back_as_it_was_sent() {
             reply.authority.push(soa("example.net."));
         }))]
     });
-    let fixture = Fixture::new("forward . {1}", &[upstream.address]);
+    let fixture = Fixture::with_options(PATIENT, &upstream);
     let expected = [
         "NOERROR qr aa rd ra ad",
         "answer: WwW.example.org. 30 IN CNAME Target.example.net.",
@@ -71,7 +71,7 @@ fn the_opt_record_of_the_upstream_is_passed_on() {
             reply.rcode = Rcode::BADCOOKIE;
         }))]
     });
-    let fixture = Fixture::new("forward . {1}", &[upstream.address]);
+    let fixture = Fixture::with_options(PATIENT, &upstream);
     let mut asked = query("example.org.", RecordType::A);
     asked.edns = Some(Edns { udp_size: 1232, ..Edns::default() });
     let answer = fixture.ask(&asked);
@@ -85,7 +85,7 @@ fn the_opt_record_of_the_upstream_is_passed_on() {
 #[test]
 fn questions_of_other_classes_are_forwarded() {
     let upstream = ScriptedUpstream::answering(1);
-    let fixture = Fixture::new("forward . {1}", &[upstream.address]);
+    let fixture = Fixture::with_options(PATIENT, &upstream);
     assert!(fixture.configured.block.any_class);
     let mut asked = query("version.bind.", RecordType::TXT);
     asked.class = Class::CH;
@@ -142,7 +142,7 @@ fn whatever_is_not_the_answer_is_passed_over_until_the_answer_comes() {
         let upstream = ScriptedUpstream::new(move |asked| {
             vec![Step::Send(lie(asked)), Step::Send(lie(asked)), Step::Send(asked.address(1))]
         });
-        let fixture = Fixture::new("forward . {1}", &[upstream.address]);
+        let fixture = Fixture::with_options(PATIENT, &upstream);
         assert_eq!(fixture.short("example.org."), "1", "{what}");
         assert_eq!(upstream.count("example.org."), 1, "{what}: one attempt was enough");
     }
@@ -185,7 +185,7 @@ fn an_error_without_a_question_is_an_answer() {
             header[5] = 0;
             vec![Step::Send(header)]
         });
-        let fixture = Fixture::new("forward . {1}", &[upstream.address]);
+        let fixture = Fixture::with_options(PATIENT, &upstream);
         assert_eq!(fixture.short("example.org."), rcode.to_string());
     }
 }
@@ -195,7 +195,7 @@ fn a_slow_answer_is_waited_for() {
     let upstream = ScriptedUpstream::new(|asked| {
         vec![Step::Wait(Duration::from_millis(300)), Step::Send(asked.address(1))]
     });
-    let fixture = Fixture::new("forward . {1}", &[upstream.address]);
+    let fixture = Fixture::with_options("read_timeout 30s", &upstream);
     assert_eq!(fixture.short("example.org."), "1");
     assert_eq!(upstream.count("example.org."), 1);
 }
@@ -211,7 +211,7 @@ fn the_client_decides_about_the_protocol_unless_the_corefile_does() {
         ("force_tcp\nprefer_udp", true, true),
     ] {
         let upstream = ScriptedUpstream::answering(1);
-        let fixture = Fixture::with_options(options, &upstream);
+        let fixture = Fixture::with_options(&format!("{PATIENT}\n{options}"), &upstream);
         let mut asked = query("example.org.", RecordType::A);
         if client_over_tcp {
             asked = over_tcp(asked);
@@ -232,7 +232,7 @@ fn truncating() -> ScriptedUpstream {
 #[test]
 fn a_truncated_answer_is_passed_on() {
     let upstream = truncating();
-    let fixture = Fixture::new("forward . {1}", &[upstream.address]);
+    let fixture = Fixture::with_options(PATIENT, &upstream);
     assert_eq!(fixture.lines("example.org."), ["NOERROR qr tc rd ra"]);
     assert_eq!(upstream.asked().len(), 1);
 }
@@ -240,7 +240,7 @@ fn a_truncated_answer_is_passed_on() {
 #[test]
 fn with_prefer_udp_a_truncated_answer_is_fetched_again_over_tcp() {
     let upstream = truncating();
-    let fixture = Fixture::with_options("prefer_udp", &upstream);
+    let fixture = Fixture::with_options(&format!("{PATIENT}\nprefer_udp"), &upstream);
     assert_eq!(fixture.short("example.org."), "2");
     let transports: Vec<bool> = upstream.asked().iter().map(Asked::over_tcp).collect();
     assert_eq!(transports, [false, true]);
@@ -254,7 +254,7 @@ fn an_answer_cut_in_the_middle_with_tc_set_is_a_truncated_one() {
         message.truncate(message.len() - 2);
         vec![Step::Send(message)]
     });
-    let fixture = Fixture::new("forward . {1}", &[upstream.address]);
+    let fixture = Fixture::with_options(PATIENT, &upstream);
     assert_eq!(fixture.lines("example.org."), ["NOERROR qr tc rd ra"]);
 }
 
@@ -266,7 +266,7 @@ fn an_answer_larger_than_the_client_takes_is_cut_for_the_client_only() {
             reply.answer.push(Entry::of_question(RecordSet::addresses(60, addresses).unwrap()));
         }))]
     });
-    let fixture = Fixture::new("forward . {1}", &[upstream.address]);
+    let fixture = Fixture::with_options(PATIENT, &upstream);
     let asked = query("example.org.", RecordType::A);
     let answer = fixture.ask(&asked);
     assert_eq!(answer.reply().unwrap().answer[0].set.count(), 100);
@@ -286,7 +286,7 @@ fn tcp_answers_may_come_in_pieces_and_after_others() {
         }
         steps
     });
-    let fixture = Fixture::with_options("force_tcp", &upstream);
+    let fixture = Fixture::with_options(&format!("{PATIENT}\nforce_tcp"), &upstream);
     assert_eq!(fixture.short("example.org."), "3");
     assert_eq!(upstream.asked().len(), 1);
 }

@@ -9,7 +9,7 @@ use periplus_core::plugin::Outcome;
 use periplus_core::reply::Answer;
 
 use super::super::testing::{ScriptedUpstream, Step};
-use super::Fixture;
+use super::{Fixture, PATIENT};
 use crate::testing::{RUNTIME, eventually, query};
 
 fn ports(upstream: &ScriptedUpstream) -> Vec<u16> {
@@ -28,7 +28,7 @@ fn connections(fixture: &Fixture, which: &str, proto: &str) -> f64 {
 fn sockets_are_used_again() {
     for (options, proto) in [("", "udp"), ("force_tcp", "tcp")] {
         let upstream = ScriptedUpstream::answering(1);
-        let fixture = Fixture::with_options(options, &upstream);
+        let fixture = Fixture::with_options(&format!("{PATIENT}\n{options}"), &upstream);
         for _ in 0..5 {
             assert_eq!(fixture.short("example.org."), "1");
         }
@@ -42,7 +42,7 @@ fn sockets_are_used_again() {
 #[test]
 fn a_udp_socket_is_replaced_after_a_hundred_questions() {
     let upstream = ScriptedUpstream::answering(1);
-    let fixture = Fixture::new("forward . {1}", &[upstream.address]);
+    let fixture = Fixture::with_options(PATIENT, &upstream);
     for _ in 0..250 {
         fixture.lines("example.org.");
     }
@@ -53,7 +53,7 @@ fn a_udp_socket_is_replaced_after_a_hundred_questions() {
 fn with_expire_0_no_connection_is_used_again() {
     for (options, proto) in [("expire 0s", "udp"), ("expire 0s\nforce_tcp", "tcp")] {
         let upstream = ScriptedUpstream::answering(1);
-        let fixture = Fixture::with_options(options, &upstream);
+        let fixture = Fixture::with_options(&format!("{PATIENT}\n{options}"), &upstream);
         for _ in 0..3 {
             assert_eq!(fixture.short("example.org."), "1");
         }
@@ -64,7 +64,7 @@ fn with_expire_0_no_connection_is_used_again() {
 #[test]
 fn a_connection_older_than_max_age_is_not_used_again() {
     let upstream = ScriptedUpstream::answering(1);
-    let fixture = Fixture::with_options("expire 1ms\nmax_age 2ms", &upstream);
+    let fixture = Fixture::with_options(&format!("{PATIENT}\nexpire 1ms\nmax_age 2ms"), &upstream);
     for _ in 0..3 {
         assert_eq!(fixture.short("example.org."), "1");
         std::thread::sleep(Duration::from_millis(5));
@@ -77,7 +77,7 @@ fn a_socket_that_was_lied_to_is_not_used_again() {
     let upstream = ScriptedUpstream::new(|asked| {
         vec![Step::Send(asked.lie(|query| query.id = !query.id)), Step::Send(asked.address(1))]
     });
-    let fixture = Fixture::new("forward . {1}", &[upstream.address]);
+    let fixture = Fixture::with_options(PATIENT, &upstream);
     for _ in 0..3 {
         assert_eq!(fixture.short("example.org."), "1");
     }
@@ -93,7 +93,7 @@ fn a_second_copy_of_an_answer_does_not_reach_the_next_question() {
             Step::Send(asked.address(67)),
         ]
     });
-    let fixture = Fixture::new("forward . {1}", &[upstream.address]);
+    let fixture = Fixture::with_options(PATIENT, &upstream);
     for _ in 0..20 {
         assert_eq!(fixture.short("example.org."), "1");
     }
@@ -102,7 +102,8 @@ fn a_second_copy_of_an_answer_does_not_reach_the_next_question() {
 #[test]
 fn a_tcp_connection_that_the_upstream_closed_is_replaced_without_a_failure() {
     let upstream = ScriptedUpstream::answering(1);
-    let fixture = Fixture::with_options("force_tcp\nmax_connect_attempts 1", &upstream);
+    let fixture =
+        Fixture::with_options(&format!("{PATIENT}\nforce_tcp\nmax_connect_attempts 1"), &upstream);
     for _ in 0..3 {
         assert_eq!(fixture.short("example.org."), "1");
         upstream.hang_up();
@@ -113,7 +114,8 @@ fn a_tcp_connection_that_the_upstream_closed_is_replaced_without_a_failure() {
 #[test]
 fn a_tcp_connection_closed_instead_of_an_answer_is_tried_again_on_a_new_one() {
     let upstream = ScriptedUpstream::answering(1);
-    let fixture = Fixture::with_options("force_tcp\nmax_connect_attempts 1", &upstream);
+    let fixture =
+        Fixture::with_options(&format!("{PATIENT}\nforce_tcp\nmax_connect_attempts 1"), &upstream);
     assert_eq!(fixture.short("example.org."), "1");
     let first = upstream.asked()[0].from;
     // The old connection ends when it is used; a new one works.
@@ -141,7 +143,7 @@ fn servers_added_behind_a_virtual_address_get_their_share_over_tcp() {
         relay.counts[server] += 1;
         vec![Step::Send(asked.address(1))]
     });
-    let fixture = Fixture::with_options("force_tcp", &upstream);
+    let fixture = Fixture::with_options(&format!("{PATIENT}\nforce_tcp"), &upstream);
     let round = async || {
         relay.lock().expect("no panic").counts = [0; 4];
         let mut asked = query("example.org.", RecordType::A);
@@ -171,7 +173,7 @@ fn no_more_than_max_idle_conns_are_kept() {
     let upstream = ScriptedUpstream::new(|asked| {
         vec![Step::Wait(Duration::from_millis(100)), Step::Send(asked.address(1))]
     });
-    let fixture = Fixture::with_options("max_idle_conns 1", &upstream);
+    let fixture = Fixture::with_options(&format!("{PATIENT}\nmax_idle_conns 1"), &upstream);
     for round in 1..=2 {
         ask_at_once(&fixture, 3);
         assert_eq!(upstream.asked().len(), 3 * round);
@@ -194,7 +196,7 @@ fn questions_beyond_max_concurrent_are_refused_and_counted() {
     let upstream = ScriptedUpstream::new(|asked| {
         vec![Step::Wait(Duration::from_millis(100)), Step::Send(asked.address(1))]
     });
-    let fixture = Fixture::with_options("max_concurrent 2", &upstream);
+    let fixture = Fixture::with_options(&format!("{PATIENT}\nmax_concurrent 2"), &upstream);
     let answers = ask_at_once(&fixture, 5);
     let refused: Vec<&Answer> =
         answers.iter().filter(|answer| answer.rcode() == Some(Rcode::REFUSED)).collect();
@@ -238,7 +240,7 @@ fn many_questions_at_once_each_get_their_own_answer() {
         ]
     });
     for options in ["", "force_tcp"] {
-        let fixture = Fixture::with_options(options, &upstream);
+        let fixture = Fixture::with_options(&format!("{PATIENT}\n{options}"), &upstream);
         for _ in 0..3 {
             let _context = RUNTIME.enter();
             let outcomes = (0..100_u8).map(|last| {

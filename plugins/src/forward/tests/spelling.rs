@@ -10,7 +10,7 @@ use periplus_core::record::{Entry, Owner, RecordSet};
 use periplus_core::reply::Answer;
 
 use super::super::testing::{Asked, ScriptedUpstream, Step, soa};
-use super::{Fixture, over_tcp, short};
+use super::{Fixture, PATIENT, over_tcp, short};
 use crate::testing::{answer_lines, query};
 
 const NAME: &str = "wWw.A-long-name.Example.ORG.";
@@ -47,7 +47,7 @@ fn the_client_finds_its_own_spelling_and_the_upstream_another_one_each_time() {
             reply.authority.push(soa(&zone.to_string()));
         }))]
     });
-    let fixture = Fixture::with_options("randomize_case", &upstream);
+    let fixture = Fixture::with_options(&format!("{PATIENT}\nrandomize_case"), &upstream);
     let expected = [
         "NOERROR qr rd ra",
         "answer: wWw.A-long-name.Example.ORG. 30 IN CNAME target.A-long-name.Example.ORG.",
@@ -69,13 +69,13 @@ fn an_answer_in_other_letters_is_passed_over() {
         let upstream = ScriptedUpstream::new(move |asked| {
             vec![Step::Send(respelled(asked, change)), Step::Send(asked.address(1))]
         });
-        let fixture = Fixture::with_options("randomize_case", &upstream);
+        let fixture = Fixture::with_options(&format!("{PATIENT}\nrandomize_case"), &upstream);
         for _ in 0..5 {
             assert_eq!(fixture.short(NAME), "1");
         }
         assert_eq!(upstream.asked().len(), 5);
         // Without the option all of them are answers.
-        let fixture = Fixture::with_options("", &upstream);
+        let fixture = Fixture::with_options(PATIENT, &upstream);
         assert_eq!(fixture.short(NAME), "66");
     }
 }
@@ -87,13 +87,16 @@ fn an_error_without_a_question_says_nothing_about_the_letters() {
         header[5] = 0;
         vec![Step::Send(header), Step::Send(asked.address(1))]
     });
-    assert_eq!(Fixture::with_options("randomize_case", &upstream).short(NAME), "1");
+    assert_eq!(
+        Fixture::with_options(&format!("{PATIENT}\nrandomize_case"), &upstream).short(NAME),
+        "1"
+    );
 }
 
 #[test]
 fn an_upstream_that_changes_letters_is_an_error_that_names_the_option() {
     let upstream = ScriptedUpstream::new(|asked| vec![Step::Send(respelled(asked, lower))]);
-    let fixture = Fixture::with_options("randomize_case\nread_timeout 100ms", &upstream);
+    let fixture = Fixture::with_options("randomize_case\nread_timeout 30s", &upstream);
     let mut asked = query(NAME, RecordType::A);
     asked.edns = Some(Edns { udp_size: 1232, ..Edns::default() });
     let Answer::Failure(failure) = fixture.ask(&asked) else { panic!("no failure") };
@@ -111,7 +114,7 @@ fn an_upstream_that_changes_letters_is_an_error_that_names_the_option() {
 #[test]
 fn over_tcp_the_client_s_spelling_goes_out() {
     let upstream = ScriptedUpstream::answering(1);
-    let fixture = Fixture::with_options("randomize_case", &upstream);
+    let fixture = Fixture::with_options(&format!("{PATIENT}\nrandomize_case"), &upstream);
     let asked = over_tcp(query(NAME, RecordType::A));
     assert_eq!(short(&answer_lines(&fixture.server, &asked)), "1");
     let seen = &upstream.asked()[0];
