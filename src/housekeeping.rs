@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use periplus_core::memory::Budget;
 
-use crate::sys::give_back_memory;
+use crate::sys::{give_back_memory, keep_little};
 
 /// How often to look whether too much is in use.
 const GLANCE: Duration = Duration::from_millis(500);
@@ -19,6 +19,7 @@ const SLACK: u64 = 512;
 
 /// Looks now and then, for as long as the process runs.
 pub(crate) async fn keep_memory_small(budget: Budget) {
+    keep_little();
     let much = budget.limit().map_or(u64::MAX, |limit| limit / 2 / 1024);
     let mut level = Level::default();
     for number in 1_u32.. {

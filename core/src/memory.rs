@@ -8,6 +8,8 @@ use std::path::Path;
 
 /// Where control groups are mounted.
 const MOUNT: &str = "/sys/fs/cgroup";
+/// What the program takes before anybody asks it anything; it cannot be shared out.
+const OWN: u64 = 16 << 20;
 /// "No limit" is a number of about 2^63 in version 1 of control groups; nobody means it from here on.
 const NO_LIMIT: u64 = 1 << 60;
 
@@ -34,11 +36,12 @@ impl Budget {
         self.limit
     }
 
-    /// How many things of `size` bytes fit into one of `parts` equal parts of the limit: no more than `most`, and at least `least`, without
+    /// How many things of `size` bytes fit into one of `parts` equal parts of what the limit leaves: no more than `most`, and at least `least`, without
     /// which nothing works.
     pub fn count(self, parts: u64, size: u64, least: usize, most: usize) -> usize {
         let Some(limit) = self.limit else { return most };
-        usize::try_from(limit / parts / size).map_or(most, |count| count.clamp(least, most))
+        let shared = limit.saturating_sub(OWN);
+        usize::try_from(shared / parts / size).map_or(most, |count| count.clamp(least, most))
     }
 }
 
@@ -121,7 +124,7 @@ mod tests {
     #[test]
     fn shares_stay_within_their_bounds() {
         let budget = |megabytes: u64| Budget::new(Some(megabytes << 20));
-        assert_eq!(budget(64).count(4, 2048, 16, 100_000), 8192);
+        assert_eq!(budget(64).count(4, 2048, 16, 100_000), 6144);
         assert_eq!(budget(0).count(4, 2048, 16, 100_000), 16);
         assert_eq!(budget(1 << 30).count(4, 2048, 16, 100_000), 100_000);
         assert_eq!(Budget::default().count(4, 2048, 16, 100_000), 100_000);

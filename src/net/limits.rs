@@ -50,7 +50,7 @@ impl Limits {
         let turned_away = Arc::new(TurnedAway::new(metrics));
         let limits = Limits {
             waiters: Arc::new(Waiters {
-                most: budget.count(4, WAITING_SIZE, 256, MAX_WAITING),
+                most: budget.count(6, WAITING_SIZE, 256, MAX_WAITING),
                 total: AtomicUsize::new(0),
                 clients: AtomicUsize::new(0),
                 by_client: Default::default(),
@@ -248,8 +248,8 @@ mod tests {
     fn the_bounds_follow_the_memory_limit() {
         let limits =
             |files| Limits::new(&Arc::new(Registry::new(1)), Budget::new(Some(64 << 20)), files);
-        assert_eq!(limits(usize::MAX).waiters.most, (16 << 20) / WAITING_SIZE as usize);
-        assert_eq!(limits(usize::MAX).connections.most(), 512);
+        assert_eq!(limits(usize::MAX).waiters.most, (8 << 20) / WAITING_SIZE as usize);
+        assert_eq!(limits(usize::MAX).connections.most(), 384);
         assert_eq!(limits(512).connections.most(), 256);
     }
 }

@@ -19,7 +19,7 @@ const CAPACITY: usize = 10_000;
 const LEAST_CAPACITY: usize = 1024;
 /// An entry of one address takes about 500 bytes here, one of a signed answer two to four thousand.
 const BYTES_PER_ENTRY: usize = 1024;
-/// A side may have one of so many parts of the process's memory limit.
+/// A side may have one of so many parts of what the process's memory limit leaves.
 const PARTS: u64 = 8;
 
 /// All of it.

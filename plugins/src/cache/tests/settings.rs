@@ -51,7 +51,7 @@ fn capacity_bounds_entries_and_bytes() {
     }
     let small = Budget::new(Some(64 << 20));
     let bounds = settings("cache").bounds(Side::Success, small);
-    assert_eq!(bounds, Bounds { entries: 10_000, bytes: 8 << 20 }, "an eighth of the memory limit");
+    assert_eq!(bounds, Bounds { entries: 10_000, bytes: 6 << 20 }, "an eighth of what is left");
 }
 
 #[test]
