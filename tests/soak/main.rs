@@ -15,6 +15,7 @@ mod group;
 mod half_open;
 mod load;
 mod overload;
+mod overload_full;
 mod ramp;
 mod reload;
 mod rollout;
@@ -52,6 +53,7 @@ enum Needs {
 const SCENARIOS: &[(&str, Needs, Scenario)] = &[
     ("overload-64", Needs::ControlGroup, |length| overload::run(length, 64)),
     ("overload-170", Needs::ControlGroup, |length| overload::run(length, 170)),
+    ("overload-full", Needs::ControlGroup, overload_full::run),
     ("fairness", Needs::Nothing, fairness::run),
     ("fairness-waiting", Needs::ControlGroup, fairness::waiting),
     ("rollout-sigterm", Needs::Nothing, rollout::sigterm),

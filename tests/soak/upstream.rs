@@ -11,7 +11,8 @@ use crate::support::fake::answers;
 /// How often its thread looks whether it is over.
 const TICK: Duration = Duration::from_millis(20);
 
-/// An upstream that answers every question with an address, after a while. It ends when it is dropped.
+/// An upstream that answers every question with an address, after a while; those for the root, which are how a server finds out whether it
+/// lives, at once. It ends when it is dropped.
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     stop: Arc<AtomicBool>,
@@ -32,10 +33,12 @@ impl Upstream {
             let mut request = [0; 1024];
             while !stop.load(Ordering::Relaxed) {
                 if let Ok((length, client)) = socket.recv_from(&mut request) {
+                    let answers = answers(&request[..length], client);
+                    if request[12] == 0 {
+                        answers.iter().for_each(|answer| drop(socket.send_to(answer, client)));
                     // Nobody waits for what is later than all that.
-                    if owed.len() < 100_000 {
+                    } else if owed.len() < 100_000 {
                         let due = Instant::now() + delay;
-                        let answers = answers(&request[..length], client);
                         owed.extend(answers.into_iter().map(|answer| (due, client, answer)));
                     }
                 }

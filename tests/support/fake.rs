@@ -97,7 +97,7 @@ impl Asked {
 }
 
 /// Where the question ends.
-fn question_end(message: &[u8]) -> Option<usize> {
+pub fn question_end(message: &[u8]) -> Option<usize> {
     let mut at = 12;
     loop {
         match usize::from(*message.get(at)?) {
