@@ -50,7 +50,8 @@ pub(crate) struct Tally {
 
 struct Client {
     socket: UdpSocket,
-    pending: Vec<Option<Instant>>,
+    /// When a question was sent, and which of the stream's it was.
+    pending: Vec<Option<(Instant, u64)>>,
     next: u16,
 }
 
@@ -89,18 +90,40 @@ impl Stream {
             }
             self.due += self.interval;
             let index = self.asked as usize % self.clients.len();
-            let name = match &self.names {
-                Names::Known(names) => names[self.asked as usize % names.len()].clone(),
-                Names::Fresh(zone) => format!("n{:x}.{zone}", fastrand::u64(..)),
-            };
-            self.asked += 1;
+            let name = self.names.at(self.asked);
             let edns = self.expected.map(|_| 1232);
             let client = &mut self.clients[index];
-            let question = question(client.next, &name, 1, edns);
-            client.send(&question, self.deaf, now, &mut self.tally);
+            let id = client.next;
+            client.next = (id + 1) % IDS as u16;
+            client.send(&question(id, &name, 1, edns));
+            if !self.deaf {
+                client.pending[usize::from(id)] = Some((now, self.asked));
+            }
+            self.asked += 1;
+            self.tally.sent += 1;
         }
         // A sender that cannot keep up sends as fast as it can, and does not make up for it later.
         self.due = self.due.max(now - Duration::from_millis(5));
+    }
+
+    /// Each client asks once more what it has no answer to.
+    pub(crate) fn ask_again(&mut self) {
+        for client in &mut self.clients {
+            for (id, pending) in client.pending.iter().enumerate() {
+                if let Some((_, asked)) = pending {
+                    client.send(&question(id as u16, &self.names.at(*asked), 1, None));
+                }
+            }
+        }
+    }
+}
+
+impl Names {
+    fn at(&self, asked: u64) -> String {
+        match self {
+            Names::Known(names) => names[asked as usize % names.len()].clone(),
+            Names::Fresh(zone) => format!("n{:x}.{zone}", fastrand::u64(..)),
+        }
     }
 }
 
@@ -112,16 +135,9 @@ impl Client {
         Client { socket: UdpSocket::from_std(socket), pending: vec![None; IDS], next: 0 }
     }
 
-    /// The question has the next id.
-    fn send(&mut self, question: &[u8], deaf: bool, now: Instant, tally: &mut Tally) {
-        let id = self.next;
-        self.next = (self.next + 1) % IDS as u16;
+    fn send(&self, question: &[u8]) {
         // A refusal is what a server that is gone looks like: the question is lost.
         let _ = self.socket.send(question);
-        tally.sent += 1;
-        if !deaf {
-            self.pending[usize::from(id)] = Some(now);
-        }
     }
 
     fn receive(&mut self, expected: Option<u8>, tally: &mut Tally) {
@@ -130,7 +146,7 @@ impl Client {
             match self.socket.recv(&mut answer) {
                 Ok(length) if length >= 12 => {
                     let id = usize::from(u16::from_be_bytes([answer[0], answer[1]]));
-                    let Some(sent) = self.pending.get_mut(id).and_then(Option::take) else {
+                    let Some((sent, _)) = self.pending.get_mut(id).and_then(Option::take) else {
                         continue;
                     };
                     tally.answered[usize::from(answer[3] & 15)] += 1;
