@@ -18,6 +18,11 @@ const MOST: Duration = Duration::from_secs(30);
 
 /// Connections whose wire is cut at every point of their life.
 pub(crate) fn run(length: Length) -> String {
+    let wire = Wire::new();
+    wire.here(|| cut_off(length, &wire))
+}
+
+fn cut_off(length: Length, wire: &Wire) -> String {
     let (count, rate) = if length == Length::Long { (1500, 2000.0) } else { (150, 200.0) };
     let upstream = Upstream::slow(Duration::from_secs(1));
     let server = Server::start(Launch {
@@ -25,7 +30,6 @@ pub(crate) fn run(length: Length) -> String {
         ..Launch::default()
     });
     let before = server.descriptors();
-    let wire = Wire::new();
     let address = SocketAddr::new(wire.near(), server.address.port());
     let (known, slow) = (question(1, &names()[0], 1, None), question(2, "example.net", 1, None));
     let connections: Vec<TcpStream> = wire.beyond(|| {
@@ -80,7 +84,8 @@ fn kernel_connections(port: u16, peer: IpAddr) -> usize {
     let IpAddr::V4(peer) = peer else { return 0 };
     let peer = format!("{:08X}:", u32::from_ne_bytes(peer.octets()));
     let port = format!(":{port:04X}");
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
+    let tables =
+        ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"].map(fs::read_to_string);
     let tables = tables.map(Result::unwrap_or_default);
     let lines = tables.iter().flat_map(|table| table.lines().skip(1));
     let fields = lines.map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! A network namespace beside this one, and a wire to it that can be cut.
+//! Two network namespaces, and a wire between them that can be cut.
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,71 +10,78 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 /// Nobody's hardware address: what is sent there is lost without a word.
 const NOWHERE: &str = "02:00:00:00:00:fe";
 
-/// Both are gone when it is dropped.
+/// All of it is gone when it is dropped.
 pub(crate) struct Wire {
-    /// The namespace, and its end of the wire.
-    far: String,
-    /// This end.
+    /// The namespaces; each one's end of the wire has its name.
     near: String,
-    subnet: u8,
+    far: String,
 }
 
 impl Wire {
-    /// Makes both, with addresses of the network that is for tests (RFC 2544).
+    /// Makes them.
     pub(crate) fn new() -> Wire {
-        let (number, subnet) = (std::process::id() % 100_000, fastrand::u8(..));
-        let wire =
-            Wire { far: format!("soak-far-{number}"), near: format!("soak{number}"), subnet };
-        let Wire { far, near, .. } = &wire;
+        let number = std::process::id() % 100_000;
+        let wire = Wire { near: format!("soak-near-{number}"), far: format!("soak-far-{number}") };
+        let Wire { near, far } = &wire;
+        ip(&format!("netns add {near}"));
         ip(&format!("netns add {far}"));
-        ip(&format!("link add {near} type veth peer name {far} netns {far}"));
-        ip(&format!("addr add {}/30 dev {near}", wire.near()));
-        ip(&format!("link set {near} up"));
-        ip(&format!("-n {far} addr add {}/30 dev {far}", wire.far()));
-        ip(&format!("-n {far} link set {far} up"));
+        ip(&format!("-n {near} link add {near} type veth peer name {far} netns {far}"));
+        for (name, address) in [(near, wire.near()), (far, wire.far())] {
+            ip(&format!("-n {name} addr add {address}/30 dev {name}"));
+            ip(&format!("-n {name} link set {name} up"));
+            ip(&format!("-n {name} link set lo up"));
+        }
         wire
     }
 
-    /// The address of this end.
+    /// The address of this end. The network is for tests (RFC 2544), and nobody else is in the namespaces.
     pub(crate) fn near(&self) -> IpAddr {
-        Ipv4Addr::new(198, 18, self.subnet, 1).into()
+        Ipv4Addr::new(198, 18, 0, 1).into()
     }
 
     /// The address of the other end.
     pub(crate) fn far(&self) -> IpAddr {
-        Ipv4Addr::new(198, 18, self.subnet, 2).into()
+        Ipv4Addr::new(198, 18, 0, 2).into()
     }
 
-    /// Runs something in the namespace: sockets that it makes belong there for good.
+    /// Runs something at this end: threads and processes that it starts, and sockets that it makes, belong there for good.
+    pub(crate) fn here<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
+        within(&self.near, run)
+    }
+
+    /// The same at the other end.
     pub(crate) fn beyond<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
-        let namespace = File::open(format!("/run/netns/{}", self.far)).expect("it was made");
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-                    .expect("root may enter it");
-                run()
-            });
-            thread.join().expect("it runs")
-        })
+        within(&self.far, run)
     }
 
     /// From now on nothing gets through, and neither end is told.
     pub(crate) fn cut(&self) {
-        let Wire { far, near, .. } = self;
-        ip(&format!("neigh replace {} lladdr {NOWHERE} dev {near} nud permanent", self.far()));
-        ip(&format!(
-            "-n {far} neigh replace {} lladdr {NOWHERE} dev {far} nud permanent",
-            self.near()
-        ));
+        for (name, other) in [(&self.near, self.far()), (&self.far, self.near())] {
+            ip(&format!(
+                "-n {name} neigh replace {other} lladdr {NOWHERE} dev {name} nud permanent"
+            ));
+        }
     }
 }
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        // Takes the wire away with it, once the last socket there is closed; so this end goes first.
-        let _ = Command::new("ip").args(["link", "del", &self.near]).status();
-        let _ = Command::new("ip").args(["netns", "del", &self.far]).status();
+        for name in [&self.near, &self.far] {
+            let _ = Command::new("ip").args(["netns", "del", name]).status();
+        }
     }
+}
+
+fn within<T: Send>(name: &str, run: impl FnOnce() -> T + Send) -> T {
+    let namespace = File::open(format!("/run/netns/{name}")).expect("it was made");
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+                .expect("root may enter it");
+            run()
+        });
+        thread.join().expect("it runs")
+    })
 }
 
 /// Runs iproute2's `ip`.
