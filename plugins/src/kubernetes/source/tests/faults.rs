@@ -8,7 +8,10 @@ use periplus_core::metrics::Registry;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{Recorder, Running, fast, namespace, service, settings, settings_for, start, until};
+use super::{
+    Recorder, Running, fast, namespace, patient, service, settings, settings_for, start,
+    start_with, until,
+};
 use crate::kubernetes::objects::{Change, Resource};
 use crate::kubernetes::source::state::SourceState;
 use crate::kubernetes::source::testing::{Fault, TestApiServer, Verb};
@@ -54,7 +57,8 @@ async fn first_list_fails(fault: Fault, reason: &str, expected: String) {
         server.put("services", service("a", &format!("s{number}"), "10.0.0.1"));
     }
     server.fault(Verb::List, "services", 3, fault.clone());
-    let source = start(settings_for(&server));
+    let timing = if reason == "stalled" { fast() } else { patient() };
+    let source = start_with(settings_for(&server), timing);
     until("it is said what fails", || failure(&source, Resource::Services).is_some()).await;
     let text = failure(&source, Resource::Services).unwrap_or_default();
     assert!(text.starts_with(&expected), "{fault:?}: {text}");
@@ -114,7 +118,7 @@ async fn watch_fails(fault: Fault) {
 async fn running_watches_that_are_cut_go_on_where_they_were() {
     let server = TestApiServer::start().await;
     server.put("services", service("a", "one", "10.0.0.1"));
-    let source = start(settings_for(&server));
+    let source = start_with(settings_for(&server), patient());
     source.until_synced().await;
     for round in 0..5 {
         let watches = server.count(Verb::Watch, "services");
@@ -266,7 +270,7 @@ async fn a_silent_watch_is_replaced() {
 async fn a_server_without_bookmarks_is_asked_but_not_listed() {
     let server = TestApiServer::start().await;
     server.put("services", service("a", "one", "10.0.0.1"));
-    let source = start(settings_for(&server));
+    let source = start_with(settings_for(&server), patient());
     source.until_synced().await;
     until("three watches have followed each other", || server.count(Verb::Watch, "services") > 3)
         .await;

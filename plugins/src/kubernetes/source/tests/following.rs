@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{fast, namespace, pod, service, settings_for, start, start_in, until};
+use super::{
+    fast, namespace, patient, pod, service, settings_for, start, start_in, start_with, until,
+};
 use crate::kubernetes::objects::{Change, Resource};
 use crate::kubernetes::source::Settings;
 use crate::kubernetes::source::testing::{Outage, TestApiServer, Verb};
@@ -135,7 +137,7 @@ async fn pods_come_and_go_with_their_addresses() {
 async fn a_watch_goes_on_from_its_bookmark_without_a_list() {
     let server = TestApiServer::start().await;
     server.send_bookmarks(Some(Duration::from_millis(100)));
-    let source = start(settings_for(&server));
+    let source = start_with(settings_for(&server), patient());
     source.until_synced().await;
     // Other kinds move the version on; this one hears of it by bookmarks only.
     server.put("services", service("a", "one", "10.0.0.1"));
@@ -153,7 +155,7 @@ async fn a_watch_goes_on_from_its_bookmark_without_a_list() {
 async fn metrics_tell_of_requests_and_watches() {
     let server = TestApiServer::start().await;
     server.put("services", service("a", "one", "10.0.0.1"));
-    let source = start(settings_for(&server));
+    let source = start_with(settings_for(&server), patient());
     source.until_synced().await;
     until("the watches are running", || server.count(Verb::Watch, "services") > 0).await;
     let (origin, host) = (server.url(), server.url().trim_start_matches("http://").to_owned());

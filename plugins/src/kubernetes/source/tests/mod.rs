@@ -116,6 +116,12 @@ pub(super) fn fast() -> Timing {
     }
 }
 
+/// The same where nothing is to be given up: the machine may stand still for longer than `fast` waits.
+pub(super) fn patient() -> Timing {
+    let long = Duration::from_secs(60);
+    Timing { answer: long, list_silence: long, watch_grace: long, ..fast() }
+}
+
 pub(super) fn settings(origin: Origin) -> Settings {
     Settings {
         origin,

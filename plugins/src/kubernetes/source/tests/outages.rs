@@ -170,8 +170,8 @@ async fn hour(outage: Outage, remark: &str) {
     // The tries are neither too rare nor too many, and not in step.
     let mut late = gaps[gaps.len() / 2..].to_vec();
     late.sort_by(f64::total_cmp);
-    // One in ten may have met a kernel that was late.
-    let (least, most) = (late[0], late[late.len() * 9 / 10]);
+    // One in ten may have met a kernel that was late, and one in ten may have come after such a one.
+    let (least, most) = (late[late.len() / 10], late[late.len() * 9 / 10]);
     let attempt = if outage == Outage::Silent { 30.0 } else { 0.0 };
     let (shortest, longest) =
         if matches!(outage, Outage::Busy(_)) { (24.0, 30.0) } else { (7.5, 15.0) };

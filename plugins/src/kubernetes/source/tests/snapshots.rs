@@ -16,7 +16,9 @@ fn service_yaml(name: &str, address: &str) -> String {
 
 /// Writes a file that differs from before in its size at least.
 fn write(path: &Path, text: &str) {
-    fs::write(path, text).expect("the folder can be written");
+    let beside = path.with_extension("new");
+    fs::write(&beside, text).expect("the folder can be written");
+    fs::rename(beside, path).expect("the folder can be written");
 }
 
 #[tokio::test]
