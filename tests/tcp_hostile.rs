@@ -79,8 +79,8 @@ impl Small {
 
     fn metric(&self, name: &str) -> u64 {
         let text = self.metrics.expose();
-        let values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        values.last().and_then(|value| value.parse().ok()).expect("the metric is there")
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).expect("the metric is there")
     }
 
     /// Waits until nobody waits.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use periplus::configuration::{self, Surroundings};
 use periplus::source::Source;
-use periplus_core::encode::{Compressor, encode};
+use periplus_core::encode::Compressor;
 use periplus_core::metrics::{CellPool, Registry, claim_cell};
 use periplus_core::output::Output;
 use periplus_core::query::{Query, Transport};
@@ -154,12 +154,12 @@ fn ask(
         questions.write(at, at as u16, &mut message);
         query.peer = path.client(at);
         query.received = Instant::now();
-        if let Response::Later(waiting) =
+        if let Response::Later(mut waiting) =
             server.respond(&message, &mut query, &mut compressor, &mut response)
         {
             // The first time that a name outside the cluster is asked for.
-            let (query, answer) = runtime.block_on(waiting.answer());
-            encode(&query, &answer, &mut compressor, &mut response);
+            let answer = runtime.block_on(waiting.answer());
+            waiting.encode(&answer, &mut compressor, &mut response);
         }
         if !questions.expected(at).fits(&response) {
             return Err(format!("question {at} was answered wrongly").into());
