@@ -2,7 +2,7 @@
 //!
 //! The allocator keeps what was freed for the next time, and for the thread that used it. After a flood or a relist that may be several times
 //! what the process needs, and a memory limit does not tell the one from the other. While memory grows it is left alone, but only up
-//! to half of the limit: a flood that goes from worker to worker may leave at each what all waiting queries take.
+//! to a third of the limit: a flood that goes from worker to worker may leave at each what all waiting queries take.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const SLACK: u64 = 512;
 /// Looks now and then, for as long as the process runs.
 pub(crate) async fn keep_memory_small(budget: Budget) {
     keep_little();
-    let much = budget.limit().map_or(u64::MAX, |limit| limit / 2 / 1024);
+    let much = budget.limit().map_or(u64::MAX, |limit| limit / 3 / 1024);
     let mut level = Level::default();
     for number in 1_u32.. {
         tokio::time::sleep(GLANCE).await;

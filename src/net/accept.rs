@@ -37,6 +37,8 @@ pub(crate) async fn accept<F>(
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             () = stop.cancelled() => break,
         };
+        // Those that have ended keep some memory until they are taken out.
+        while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, peer)) => {
                 take(&mut connections, stream, peer);

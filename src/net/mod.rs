@@ -182,7 +182,7 @@ impl Listeners {
             }
         }
         for (address, sockets) in &fresh {
-            sockets.listen().map_err(|error| (*address, error))?;
+            sockets.listen(self.size).map_err(|error| (*address, error))?;
         }
         for (address, server) in &servers {
             if let Some(listener) = self.open.get(address) {

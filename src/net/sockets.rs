@@ -34,7 +34,7 @@ const TCP_SEND_BUFFER: usize = 64 << 10;
 /// that are closed already.
 #[cfg(target_os = "linux")]
 const TCP_UNACKNOWLEDGED: Duration = Duration::from_secs(10);
-/// Connections that may wait to be accepted.
+/// Connections that may wait to be accepted, where memory is no matter: what each has sent already is in its buffer.
 pub(crate) const TCP_BACKLOG: usize = 1024;
 
 /// The bound sockets of one address, before anything serves them.
@@ -52,14 +52,16 @@ pub(super) struct Sockets {
 pub(super) struct Size {
     pub(super) workers: usize,
     receive_buffer: usize,
+    backlog: usize,
 }
 
 impl Size {
-    /// For so many workers: all buffers together may hold an eighth of the memory.
+    /// For so many workers: all buffers together may hold an eighth of the memory, and those of who waits to be accepted a quarter of that.
     pub(super) fn new(workers: usize, budget: Budget) -> Size {
         let parts = 8 * SOCKETS_OF_WORKER * workers as u64;
         let receive_buffer = budget.count(parts, 1, LEAST_RECEIVE_BUFFER, RECEIVE_BUFFER);
-        Size { workers, receive_buffer }
+        let backlog = budget.count(8 * 4, 2 * TCP_RECEIVE_BUFFER as u64, 64, TCP_BACKLOG);
+        Size { workers, receive_buffer, backlog }
     }
 }
 
@@ -116,8 +118,8 @@ impl Sockets {
     }
 
     /// Lets peers connect. Not before all is there that a configuration needs: who is connected is owed an answer.
-    pub(super) fn listen(&self) -> Result<(), ListenError> {
-        let listen = self.tcp.listen(TCP_BACKLOG as i32);
+    pub(super) fn listen(&self, size: Size) -> Result<(), ListenError> {
+        let listen = self.tcp.listen(size.backlog as i32);
         listen.map_err(|error| ListenError { step: "Listen", address: self.local, error })
     }
 }
