@@ -179,12 +179,8 @@ fn build(corefile: &Corefile, surroundings: &Surroundings) -> Result<Configurati
             }
         }
     }
-    let debug = drafts.iter().any(|draft| draft.config.debug);
-    let (servers, places, zones) = group(drafts, &instance, &mut errors);
-    if errors.has_errors() {
-        return Err(errors);
-    }
-    Ok(Configuration { servers, places, zones, instance, debug })
+    let configuration = group(drafts, instance, &mut errors);
+    errors.into_result(configuration)
 }
 
 fn read_keys(
@@ -249,11 +245,8 @@ fn read_keys(
 type ByAddress<T> = BTreeMap<ListenAddress, T>;
 
 /// Puts the zones of all blocks on their listen addresses, and refuses what would hide something (CoreDNS's overlap checks).
-fn group(
-    drafts: Vec<Draft>,
-    instance: &Instance,
-    errors: &mut Diagnostics,
-) -> (ByAddress<Arc<Server>>, ByAddress<Span>, ByAddress<Vec<Name>>) {
+fn group(drafts: Vec<Draft>, instance: Instance, errors: &mut Diagnostics) -> Configuration {
+    let debug = drafts.iter().any(|draft| draft.config.debug);
     let mut places = BTreeMap::new();
     let mut parts: ByAddress<ServerParts> = BTreeMap::new();
     let mut zones: ByAddress<Vec<Name>> = BTreeMap::new();
@@ -297,7 +290,7 @@ fn group(
     zones.values_mut().for_each(|zones| zones.sort_by_key(ToString::to_string));
     let servers =
         parts.into_iter().map(|(address, parts)| (address, Arc::new(Server::new(parts)))).collect();
-    (servers, places, zones)
+    Configuration { servers, places, zones, instance, debug }
 }
 
 fn overlap(key: &Key, host: BindAddress, taken: &[(Key, BindAddress)]) -> Option<Diagnostic> {
