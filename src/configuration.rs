@@ -242,14 +242,12 @@ fn read_keys(
     }
 }
 
-type ByAddress<T> = BTreeMap<ListenAddress, T>;
-
 /// Puts the zones of all blocks on their listen addresses, and refuses what would hide something (CoreDNS's overlap checks).
 fn group(drafts: Vec<Draft>, instance: Instance, errors: &mut Diagnostics) -> Configuration {
     let debug = drafts.iter().any(|draft| draft.config.debug);
     let mut places = BTreeMap::new();
-    let mut parts: ByAddress<ServerParts> = BTreeMap::new();
-    let mut zones: ByAddress<Vec<Name>> = BTreeMap::new();
+    let mut parts: BTreeMap<ListenAddress, ServerParts> = BTreeMap::new();
+    let mut zones: BTreeMap<ListenAddress, Vec<Name>> = BTreeMap::new();
     let mut taken: Vec<(Key, BindAddress)> = Vec::new();
     let panics = instance.metrics.counter(
         "coredns_panics_total",
