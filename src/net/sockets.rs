@@ -56,7 +56,7 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// For so many workers: all buffers together may hold an eighth of the memory, and those of who waits to be accepted a quarter of that.
+    /// For so many workers: all buffers together may hold an eighth of what the limit leaves, and those of who waits to be accepted a quarter of that.
     pub(super) fn new(workers: usize, budget: Budget) -> Size {
         let parts = 8 * SOCKETS_OF_WORKER * workers as u64;
         let receive_buffer = budget.count(parts, 1, LEAST_RECEIVE_BUFFER, RECEIVE_BUFFER);

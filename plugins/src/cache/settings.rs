@@ -62,7 +62,7 @@ impl Limits {
     }
 
     /// CoreDNS's capacity counts entries, so that one name with a large answer weighs as much as one with a small one. Here the same
-    /// number also bounds the memory: as many KiB as entries, and no more than an eighth of the memory limit.
+    /// number also bounds the memory: as many KiB as entries, and no more than an eighth of what the memory limit leaves.
     pub(super) fn bounds(self, budget: Budget) -> Bounds {
         let entries = self.capacity.max(LEAST_CAPACITY);
         let bytes = entries.saturating_mul(BYTES_PER_ENTRY);
