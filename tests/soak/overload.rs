@@ -27,7 +27,7 @@ pub(crate) fn run(length: Length, megabytes: u64) -> String {
     let limits = Limits { memory: Some(megabytes << 20), cpu: Some(CPU) };
     let mut server =
         Server::start(Launch { limits, workers: Some(1), block: &block, ..Launch::default() });
-    let step = Duration::from_secs(if length == Length::Long { 5 } else { 2 });
+    let step = Duration::from_secs(if length == Length::Long { 5 } else { 1 });
 
     // What it does when hardly anything is asked: everything has been used once.
     offer(&server, 100.0, step, Duration::from_secs(1));
