@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use periplus::program::StartError;
 
 use crate::support::client::{ask, connect, http_get};
+use crate::support::ports::wait_until_free;
 use crate::support::server::{TestServer, free_port};
 use crate::tcp_hostile::connect_from;
 
@@ -182,6 +183,7 @@ fn metrics_stay_where_they_were_until_their_new_address_can_be_opened() {
         }
     }
     drop(taken);
+    wait_until_free(new);
     let mut server = TestServer::start(&with(old));
     server.write_corefile(&with(new));
     server.program().reload().expect("the port is free again");

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use hickory_proto::op::ResponseCode;
 
 use crate::support::client::{answers, ask, decode, question, udp};
+use crate::support::ports::wait_until_free;
 use crate::support::server::{TestServer, free_port};
 
 /// Between two questions of a client that tries again and again.
@@ -24,6 +25,7 @@ struct Upstream {
 
 impl Upstream {
     fn start(address: SocketAddr) -> Upstream {
+        wait_until_free(address.port());
         let socket = UdpSocket::bind(address).expect("the port is free");
         socket.set_read_timeout(Some(Duration::from_millis(20))).expect("a time-out can be set");
         let address = socket.local_addr().expect("a bound socket has an address");

@@ -18,9 +18,12 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Fault, Outage, Shared, Verb};
+
+/// Between two tries to have the port back.
+const TICK: Duration = Duration::from_millis(1);
 
 /// Why a body breaks off.
 type Broken = std::io::Error;
@@ -39,12 +42,14 @@ pub(super) async fn serve(listener: TcpListener, address: SocketAddr, shared: Ar
         if outage == Some(Outage::Refused) {
             drop(listener.take());
             // Keeps the port, without listening.
-            let _port = bound(address);
+            let _port = bound(address).await;
             let _ = wake.wait_for(|()| shared.lock().outage != outage).await;
             continue;
         }
-        let listener =
-            listener.get_or_insert_with(|| bound(address).listen(1024).expect("the port was kept"));
+        let listener = match &mut listener {
+            Some(listener) => listener,
+            none => none.insert(bound(address).await.listen(1024).expect("the port was kept")),
+        };
         let stream = tokio::select! {
             Ok((stream, _)) = listener.accept() => stream,
             _ = wake.changed() => continue,
@@ -68,11 +73,18 @@ pub(super) async fn serve(listener: TcpListener, address: SocketAddr, shared: Ar
     }
 }
 
-fn bound(address: SocketAddr) -> TcpSocket {
-    let socket = TcpSocket::new_v4().expect("there is a socket");
-    socket.set_reuseaddr(true).expect("a socket has this option");
-    socket.bind(address).expect("the port is ours");
-    socket
+/// A program that is just being started has a copy of the listener for a moment.
+async fn bound(address: SocketAddr) -> TcpSocket {
+    let begun = Instant::now();
+    loop {
+        let socket = TcpSocket::new_v4().expect("there is a socket");
+        socket.set_reuseaddr(true).expect("a socket has this option");
+        match socket.bind(address) {
+            Ok(()) => return socket,
+            Err(_) if begun.elapsed() < Duration::from_secs(60) => sleep(TICK).await,
+            Err(error) => panic!("the port is ours: {error}"),
+        }
+    }
 }
 
 async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answer, Infallible> {
