@@ -9,7 +9,7 @@ use periplus::configuration::{self, Surroundings};
 use periplus::source::Source;
 use periplus_core::corefile::Diagnostics;
 use periplus_core::decode::decode;
-use periplus_core::encode::{Compressor, encode};
+use periplus_core::encode::Compressor;
 use periplus_core::metrics::Registry;
 use periplus_core::output::Output;
 use periplus_core::plugin::{Next, Outcome, Plugin};
@@ -64,9 +64,9 @@ impl Machine {
         match self.server.respond(message, query, compressor, &mut response) {
             Response::Ready => Some(response),
             Response::Silence => None,
-            Response::Later(waiting) => {
-                let (query, answer) = self.runtime.block_on(waiting.answer());
-                encode(&query, &answer, compressor, &mut response).then_some(response)
+            Response::Later(mut waiting) => {
+                let answer = self.runtime.block_on(waiting.answer());
+                waiting.encode(&answer, compressor, &mut response).then_some(response)
             }
         }
     }
