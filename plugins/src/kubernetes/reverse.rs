@@ -74,9 +74,9 @@ fn pointers(shared: &Shared, address: IpAddr) -> Option<Arc<RecordSet>> {
                 if targets.names.len() > srv::MOST_NAMES {
                     return;
                 }
-                endpoint_name(shared, &endpoint, key)
-                    .into_iter()
-                    .for_each(|name| targets.add(name));
+                if let Some(name) = endpoint_name(shared, &endpoint, key) {
+                    targets.add(name);
+                }
             }
         }
     });

@@ -140,6 +140,14 @@ fn kubeconfig(folder: &Path, url: &str, user: &str) -> Origin {
     Origin::Kubeconfig { path, context: None }
 }
 
+/// A user of a kubeconfig whose credentials a shell script gives.
+fn credentials_of(program: &Path) -> String {
+    let program = program.display();
+    format!(
+        "exec: {{apiVersion: client.authentication.k8s.io/v1, command: sh, args: ['{program}']}}"
+    )
+}
+
 async fn until_it_fails(source: &Running, with: &str) {
     until(with, || {
         let failure = source.state.of(Resource::Services).and_then(|state| state.failure());
@@ -261,10 +269,7 @@ async fn credentials_are_read_again_at_a_bounded_rate() {
     );
     let program = folder.path().join("program");
     std::fs::write(&program, script).expect("the folder can be written");
-    let user = format!(
-        "exec: {{apiVersion: client.authentication.k8s.io/v1, command: sh, args: ['{}']}}",
-        program.display()
-    );
+    let user = credentials_of(&program);
     let server = TestApiServer::start().await;
     server.require_token("first");
     server.put("services", service("a", "one", "10.0.0.1"));
@@ -408,10 +413,7 @@ async fn program_hangs(expiration: &str, most: usize) {
     );
     write("program", &script);
     write("ca.crt", &Authority::new("own").0.pem());
-    let user = format!(
-        "exec: {{apiVersion: client.authentication.k8s.io/v1, command: sh, args: ['{}']}}",
-        program.display()
-    );
+    let user = credentials_of(&program);
     let server = TestApiServer::start().await;
     server.require_token("first");
     server.put("services", service("a", "one", "10.0.0.1"));
