@@ -9,6 +9,7 @@
 
 mod configmap;
 mod cpu_limit;
+mod cpus;
 mod fairness;
 mod forwards_to_itself;
 mod group;

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use crate::cpus::Apart;
 use crate::group::{Group, Limits};
 use crate::support::client::wait_for_page;
 use crate::support::cluster;
@@ -29,7 +30,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) struct Launch<'a> {
     pub(crate) limits: Limits,
     pub(crate) workers: Option<u16>,
-    /// On the first CPU only: the load has the other one.
+    /// On one CPU, and this thread on the others.
     pub(crate) pinned: bool,
     /// Seconds that SIGTERM waits for traffic to end.
     pub(crate) grace: Option<u64>,
@@ -50,6 +51,7 @@ pub(crate) struct Server {
     metrics: u16,
     /// Removed after the process has ended.
     group: Option<Group>,
+    _apart: Option<Apart>,
 }
 
 /// The names of the cluster's Services.
@@ -95,7 +97,9 @@ impl Server {
         let group =
             limited.then(|| Group::new(launch.limits).expect("control groups can be made here"));
         let enter = group.as_ref().map(Group::enter).unwrap_or_default();
-        let pin = if launch.pinned { "taskset -c 0 " } else { "" };
+        let apart = launch.pinned.then(Apart::new);
+        let pin = apart.as_ref().map(|apart| format!("taskset -c {} ", apart.own));
+        let pin = pin.unwrap_or_default();
         let mut command = Command::new("sh");
         command.args([
             "-c",
@@ -119,6 +123,7 @@ impl Server {
             health,
             metrics,
             group,
+            _apart: apart,
         };
         wait_for_page(ready, "/ready");
         server
