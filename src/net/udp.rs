@@ -30,7 +30,9 @@ use super::fairness::Gate;
 use super::heartbeat::Beat;
 use super::tasks::{Task, Tasks, Woken};
 use super::{LOOK_UP, ListenerState, Shared};
-use crate::sys::{BATCH, Batch, ReturnPath, receive_buffer_filled, send_late};
+use crate::sys::{
+    BATCH, Batch, ReturnPath, let_go_of_small_blocks, receive_buffer_filled, send_late,
+};
 
 /// Tasks polled before the client socket is looked at again.
 const RUN: usize = 2 * BATCH;
@@ -205,8 +207,10 @@ impl Worker {
             out.send(&mut batch, &socket);
             if sweep {
                 exchanges.sweep();
-                round.tasks.shrink();
                 out.shrink();
+                if round.tasks.shrink() {
+                    let_go_of_small_blocks();
+                }
             }
             if over {
                 break;

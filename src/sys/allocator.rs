@@ -1,5 +1,8 @@
 //! What the allocator keeps for later.
 
+#[cfg(target_env = "gnu")]
+use std::hint::black_box;
+
 /// What is larger than this goes back to the system as soon as it is freed. Left alone, the C library raises the limit with what is freed, and
 /// then keeps buffers of long answers between small things that live on.
 #[cfg(target_env = "gnu")]
@@ -28,3 +31,27 @@ pub fn give_back_memory() {
 /// Nothing to be done: the allocator gives back by itself, or there is no way to tell it.
 #[cfg(not(target_env = "gnu"))]
 pub fn give_back_memory() {}
+
+/// Small sizes of which the C library keeps freed blocks for each thread, in bytes and as it rounds them up (glibc's `tcache`).
+#[cfg(target_env = "gnu")]
+const SMALL: std::ops::RangeInclusive<usize> = 24..=1032;
+/// Blocks of each that it keeps at most: 7, from version 2.42 on 16.
+#[cfg(target_env = "gnu")]
+const KEPT: usize = 16;
+
+/// Has the allocator let go of the small blocks that it keeps for this thread alone. After a crowd they lie scattered over all that the crowd
+/// took, and each keeps its page: [`give_back_memory`] cannot tell them from those in use.
+#[cfg(target_env = "gnu")]
+pub fn let_go_of_small_blocks() {
+    let blocks: Vec<Vec<u8>> = SMALL
+        .step_by(16)
+        .flat_map(|size| std::iter::repeat_n(size, KEPT))
+        .map(|size| black_box(Vec::with_capacity(size)))
+        .collect();
+    // Freed here they would be kept here again. Those of a thread that ends are nobody's.
+    let _ = std::thread::Builder::new().spawn(move || drop(blocks));
+}
+
+/// Nothing to be done.
+#[cfg(not(target_env = "gnu"))]
+pub fn let_go_of_small_blocks() {}

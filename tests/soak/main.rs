@@ -54,6 +54,7 @@ enum Needs {
 const SCENARIOS: &[(&str, Needs, Scenario)] = &[
     ("overload-64", Needs::ControlGroup, |length| overload::run(length, 64)),
     ("overload-170", Needs::ControlGroup, |length| overload::run(length, 170)),
+    ("overload-waiting", Needs::ControlGroup, |length| overload::alive(length, 64)),
     ("overload-full", Needs::ControlGroup, overload_full::run),
     ("fairness", Needs::Nothing, fairness::run),
     ("fairness-waiting", Needs::ControlGroup, fairness::waiting),

@@ -13,13 +13,23 @@ use crate::upstream::Upstream;
 /// A twentieth of a CPU, in periods short enough for a socket's buffer to hold what comes meanwhile: so that the load can be ten times what is
 /// answered.
 const CPU: (u64, u64) = (1000, 20_000);
+/// How long the upstream takes.
+const SLOW: Duration = Duration::from_secs(5);
 const DROPPED: &str = "periplus_dropped_requests_total";
 /// Why a question over UDP may be dropped in a flood.
 const REASONS: [&str; 5] = ["client_share", "not_sent", "overload", "socket_buffer", "waiting"];
 
-/// Floods a server that has `megabytes` of memory.
+/// Floods a server that has `megabytes` of memory. Its upstream is soon taken for dead.
 pub(crate) fn run(length: Length, megabytes: u64) -> String {
-    let upstream = Upstream::slow(Duration::from_secs(5));
+    flood(length, megabytes, &Upstream::slow(SLOW))
+}
+
+/// The same with an upstream that shows that it lives: all places for questions that wait are taken all the time.
+pub(crate) fn alive(length: Length, megabytes: u64) -> String {
+    flood(length, megabytes, &Upstream::slow_but_alive(SLOW))
+}
+
+fn flood(length: Length, megabytes: u64, upstream: &Upstream) -> String {
     let block = format!(
         "    errors\n    forward . {} {{\n        max_concurrent 1000\n    }}\n    cache 30",
         upstream.address

@@ -33,7 +33,7 @@ const MOST_ODD: usize = 2;
 /// Parts with a lock each. A lock is held for one look-up, so that workers seldom meet.
 const PARTS: usize = 16;
 /// A part that had room for more flights gives it back when there is none.
-const MOST_ROOM: usize = 256;
+const MOST_ROOM: usize = 16;
 
 /// The exchanges under way. Every miss adds one and takes it away again, which a map with locks does for less than one whose readers
 /// never wait.
