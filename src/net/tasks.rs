@@ -112,14 +112,12 @@ impl Tasks {
         self.free.len() == self.slots.len()
     }
 
-    /// Forgets the places of a crowd that is gone, if there was one. A waker of one of them wakes nobody, or somebody in vain.
-    pub(super) fn shrink(&mut self) -> bool {
-        let was_crowd = self.slots.len() > FEW && self.is_empty();
-        if was_crowd {
+    /// Forgets the places of a crowd that is gone. A waker of one of them wakes nobody, or somebody in vain.
+    pub(super) fn shrink(&mut self) {
+        if self.slots.len() > FEW && self.is_empty() {
             self.woken.lock().tasks.shrink_to(FEW);
             *self = Tasks::new(Arc::clone(&self.woken));
         }
-        was_crowd
     }
 
     /// Whether somebody has been found woken and was not polled yet.

@@ -30,9 +30,7 @@ use super::fairness::Gate;
 use super::heartbeat::Beat;
 use super::tasks::{Task, Tasks, Woken};
 use super::{LOOK_UP, ListenerState, Shared};
-use crate::sys::{
-    BATCH, Batch, ReturnPath, let_go_of_small_blocks, receive_buffer_filled, send_late,
-};
+use crate::sys::{BATCH, Batch, ReturnPath, SmallBlocks, receive_buffer_filled, send_late};
 
 /// Tasks polled before the client socket is looked at again.
 const RUN: usize = 2 * BATCH;
@@ -138,6 +136,7 @@ impl Worker {
         let exchanges = Rc::new(Exchanges::new(events));
         exchange::offer(Some(Rc::clone(&exchanges) as Rc<_>));
         let tasks = Tasks::new(Arc::clone(&woken));
+        let mut small_blocks = SmallBlocks::default();
         let mut batch = Batch::new();
         let mut query = Query::empty();
         query.transport = Transport::Udp;
@@ -207,10 +206,9 @@ impl Worker {
             out.send(&mut batch, &socket);
             if sweep {
                 exchanges.sweep();
+                round.tasks.shrink();
                 out.shrink();
-                if round.tasks.shrink() {
-                    let_go_of_small_blocks();
-                }
+                small_blocks.follow();
             }
             if over {
                 break;

@@ -13,7 +13,7 @@ mod open_files;
 #[cfg(target_os = "linux")]
 mod socket;
 
-pub use allocator::{give_back_memory, keep_little, let_go_of_small_blocks};
+pub use allocator::{SmallBlocks, give_back_memory, keep_little};
 #[cfg(target_os = "linux")]
 pub use connected::{Inbox, send_connected, send_late};
 #[cfg(target_os = "linux")]
