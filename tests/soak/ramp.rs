@@ -4,9 +4,6 @@
 const STEPS: u32 = 16;
 const FIRST: f64 = 100.0;
 
-/// Of fine steps, how much more each offers.
-const FINE: f64 = 1.1;
-
 /// What a ramp found, in questions a second.
 pub(crate) struct Ramp {
     /// The most good answers.
@@ -28,13 +25,4 @@ pub(crate) fn ramp(mut offer: impl FnMut(f64) -> (f64, f64)) -> Ramp {
         }
     }
     panic!("the server keeps up with {FIRST} x 2^{STEPS} questions a second");
-}
-
-/// The highest rate of which nothing was lost, in fine steps from half of the peak on. `lost` gives for a rate how many were.
-pub(crate) fn carried(peak: f64, mut lost: impl FnMut(f64) -> u64) -> f64 {
-    let mut carried = peak / 2.0;
-    while carried < peak && lost(carried * FINE) == 0 {
-        carried *= FINE;
-    }
-    carried
 }

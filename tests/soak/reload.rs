@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::Length;
 use crate::load::{Names, Stream, clients, run as load};
-use crate::ramp::{Ramp, carried, ramp};
+use crate::ramp::{Ramp, ramp};
 use crate::server::{Launch, Server, names};
 use crate::support::ports::free_port;
 
@@ -13,7 +13,7 @@ const RELOADS: usize = 100;
 const WARM: usize = 20;
 /// Pages that the allocator may hold more by chance, in bytes.
 const SLACK: u64 = 64 << 10;
-/// How much of what it carries without a loss is asked: while a Corefile is read, questions wait for the CPU, and are to be caught up with.
+/// How much of what can be answered is asked: while a Corefile is read, questions wait for the CPU, and are to be caught up with.
 const SHARE: f64 = 0.8;
 
 /// The usual block; another cache and other TTLs; one plugin more; one server block more.
@@ -39,7 +39,7 @@ pub(crate) fn run(length: Length) -> String {
     });
     let rate = match length {
         Length::Short => 1000.0,
-        Length::Long => SHARE * full_load(&server),
+        Length::Long => SHARE * peak(&server),
     };
     reload(&server, &blocks, rate, WARM);
     let before = settled(&server);
@@ -62,18 +62,15 @@ fn stream(server: &Server, rate: f64) -> [Stream; 1] {
     [Stream::new(&clients(1, 100), server.address, rate, Names::Known(names()))]
 }
 
-/// The most questions a second that it carries without a loss.
-fn full_load(server: &Server) -> f64 {
+/// The most questions that are answered in a second.
+fn peak(server: &Server) -> f64 {
     let step = Duration::from_secs(2);
-    let offer = |rate: f64| {
+    let Ramp { peak, .. } = ramp(|rate| {
         let mut streams = stream(server, rate);
         load(&mut streams, step, Duration::from_secs(1), |_| {});
-        let [stream] = streams;
-        stream.tally
-    };
-    let Ramp { peak, .. } =
-        ramp(|rate| (offer(rate).answered[0] as f64 / step.as_secs_f64(), rate));
-    carried(peak, |rate| offer(rate).lost())
+        (streams[0].tally.answered[0] as f64 / step.as_secs_f64(), rate)
+    });
+    peak
 }
 
 /// Reloads while questions are asked, one after the other; gives how many of how many questions were lost.
