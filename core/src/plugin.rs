@@ -8,6 +8,7 @@
 //!            +-- Outcome --------------+
 //!                  Now(answer)     the answer is here: no allocation, no task
 //!                  Later(future)   something must be waited for: the transport polls the future
+//!                  Shed            the same, but the transport has no time for it
 //! ```
 //!
 //! A plugin answers at once, passes on, or returns a future. What it does to an answer that comes from further in is written
@@ -80,6 +81,8 @@ pub enum Outcome {
     Now(Answer),
     /// It has to be waited for.
     Later(Later),
+    /// It would have to be waited for, and there is no time for that: see [`Next::may_wait`].
+    Shed,
 }
 
 /// An answer that has to be waited for, and what will be done to it.
@@ -167,6 +170,7 @@ impl Outcome {
                 let state = Arc::clone(state);
                 later.then(query, move |query, answer| change(&state, query, answer));
             }
+            Outcome::Shed => {}
         }
     }
 
@@ -185,6 +189,7 @@ impl Outcome {
                     go_on(&state, &query, answer).wait().await
                 })
             }
+            Outcome::Shed => Outcome::Shed,
         }
     }
 
@@ -193,6 +198,7 @@ impl Outcome {
         match self {
             Outcome::Now(answer) => answer,
             Outcome::Later(future) => future.await,
+            Outcome::Shed => Answer::Silence,
         }
     }
 }
@@ -222,12 +228,17 @@ pub struct Next<'a> {
     block: &'a Arc<Block>,
     position: u32,
     authenticated: bool,
+    may_wait: bool,
 }
 
 impl<'a> Next<'a> {
     /// The whole chain of a block.
-    pub(crate) fn first(server: &'a Arc<Server>, block: &'a Arc<Block>) -> Next<'a> {
-        Next { server, block, position: 0, authenticated: false }
+    pub(crate) fn first(
+        server: &'a Arc<Server>,
+        block: &'a Arc<Block>,
+        may_wait: bool,
+    ) -> Next<'a> {
+        Next { server, block, position: 0, authenticated: false, may_wait }
     }
 
     /// Passes the query to the next plugin. Without one: SERVFAIL with the cause `no next plugin found`.
@@ -240,13 +251,15 @@ impl<'a> Next<'a> {
         let filters = self.position as usize..at;
         match &mut outcome {
             Outcome::Now(answer) => self.block.filter(filters, self.server, query, answer),
+            // Whatever began it, it ends here, and outer plugins need to know of one case only.
+            Outcome::Later(_) if !self.may_wait => outcome = Outcome::Shed,
             Outcome::Later(later) if !filters.is_empty() => {
                 let (server, block) = (Arc::clone(self.server), Arc::clone(self.block));
                 later.then(query, move |query, answer| {
                     block.filter(filters, &server, query, answer);
                 });
             }
-            Outcome::Later(_) => {}
+            Outcome::Later(_) | Outcome::Shed => {}
         }
         outcome
     }
@@ -265,7 +278,7 @@ impl<'a> Next<'a> {
 
     /// Asks the same server from its top for another name: zone choice, chain, all of it. Make the query with [`Query::follow`].
     pub fn resolve(self, query: &Query) -> Outcome {
-        self.server.dispatch(query)
+        self.server.dispatch_in_time(query, self.may_wait)
     }
 
     /// The same, asking other servers whether their data is authenticated (AD, RFC 6840 section 5.7), whatever the query says: it
@@ -277,6 +290,12 @@ impl<'a> Next<'a> {
     /// Whether other servers are to be asked for AD although the query may not have it.
     pub fn is_authenticated(self) -> bool {
         self.authenticated
+    }
+
+    /// Whether the transport would wait. If not, it is overloaded: who has nothing to say at once gives [`Outcome::Shed`], and a future
+    /// becomes that. The chain kept in a future or a task may wait.
+    pub fn may_wait(self) -> bool {
+        self.may_wait
     }
 
     /// The listener this query came through.
@@ -317,6 +336,7 @@ impl OwnedNext {
             block: &self.block,
             position: self.position,
             authenticated: self.authenticated,
+            may_wait: true,
         }
     }
 

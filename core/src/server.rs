@@ -132,19 +132,22 @@ impl Server {
         &self.label
     }
 
-    /// Answers one request message. `query` is the caller's to keep and to reuse; its addresses, transport and time must be set.
+    /// Answers one request message. `query` is the caller's to keep and to reuse; its addresses, transport and time must be set. A caller
+    /// that has no time to wait says so with `may_wait`.
     pub fn respond(
         self: &Arc<Self>,
         message: &[u8],
         query: &mut Query,
+        may_wait: bool,
         compressor: &mut Compressor,
         out: &mut Vec<u8>,
     ) -> Response {
         let start = out.len();
         // A plugin shares only immutable or atomic state between queries, so nothing half-changed is seen after a panic. The
         // response is written inside, so that the answer need not be moved out.
-        let answered =
-            catch_unwind(AssertUnwindSafe(|| self.answer(message, query, compressor, out)));
+        let answered = catch_unwind(AssertUnwindSafe(|| {
+            self.answer(message, query, may_wait, compressor, out)
+        }));
         answered.unwrap_or_else(|panic| {
             out.truncate(start);
             encode(query, &self.panicked(query, &*panic), compressor, out);
@@ -156,6 +159,7 @@ impl Server {
         self: &Arc<Self>,
         message: &[u8],
         query: &mut Query,
+        may_wait: bool,
         compressor: &mut Compressor,
         out: &mut Vec<u8>,
     ) -> Response {
@@ -176,7 +180,7 @@ impl Server {
             encode_bad_version(query, out);
             return Response::Ready;
         }
-        match self.dispatch(query) {
+        match self.dispatch_in_time(query, may_wait) {
             Outcome::Now(answer) => {
                 if encode(query, &answer, compressor, out) {
                     Response::Ready
@@ -188,16 +192,22 @@ impl Server {
                 let (server, query) = (Arc::clone(self), future.share(query));
                 Response::Later(Waiting { server, query, future })
             }
+            Outcome::Shed => Response::Shed,
         }
     }
 
     /// Runs the chain for a query from a client or from a plugin that asks again.
     pub fn dispatch(self: &Arc<Self>, query: &Query) -> Outcome {
+        self.dispatch_in_time(query, true)
+    }
+
+    /// The same; without `may_wait` there is no time to wait for the answer, and no outcome is [`Outcome::Later`].
+    pub fn dispatch_in_time(self: &Arc<Self>, query: &Query, may_wait: bool) -> Outcome {
         if !self.admits_class(query) {
             return self.refuse(query);
         }
         match self.block_for(query) {
-            Some(block) if !block.chain.is_empty() => Next::first(self, block).run(query),
+            Some(block) if !block.chain.is_empty() => Next::first(self, block, may_wait).run(query),
             _ => self.refuse(query),
         }
     }
@@ -272,6 +282,8 @@ pub enum Response {
     Silence,
     /// The response has to be waited for.
     Later(Waiting),
+    /// It would have to be, and the caller has no time.
+    Shed,
 }
 
 /// A query whose answer has to be waited for.

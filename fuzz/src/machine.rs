@@ -61,9 +61,9 @@ impl Machine {
         query.received = Instant::now();
         let mut response = Vec::new();
         let _entered = self.runtime.enter();
-        match self.server.respond(message, query, compressor, &mut response) {
+        match self.server.respond(message, query, true, compressor, &mut response) {
             Response::Ready => Some(response),
-            Response::Silence => None,
+            Response::Silence | Response::Shed => None,
             Response::Later(mut waiting) => {
                 let answer = self.runtime.block_on(waiting.answer());
                 waiting.encode(&answer, compressor, &mut response).then_some(response)

@@ -67,7 +67,7 @@ pub(crate) fn ask(server: &Arc<Server>, query: &Query) -> Answer {
     let _context = RUNTIME.enter();
     match server.dispatch(query) {
         Outcome::Now(answer) => answer,
-        Outcome::Later(future) => RUNTIME.block_on(future),
+        outcome => RUNTIME.block_on(outcome.wait()),
     }
 }
 

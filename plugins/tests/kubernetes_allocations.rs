@@ -95,7 +95,7 @@ fn names_of_the_cluster_are_answered_without_an_allocation() {
         let mut ask = || {
             out.clear();
             let before = ALLOCATIONS.get();
-            let response = server.respond(&request, &mut query, &mut compressor, &mut out);
+            let response = server.respond(&request, &mut query, true, &mut compressor, &mut out);
             let allocations = ALLOCATIONS.get() - before;
             assert!(matches!(response, Response::Ready), "{name} {rtype}");
             (allocations, out[7])

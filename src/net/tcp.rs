@@ -209,7 +209,7 @@ impl Connection {
             self.shared.requests.fetch_add(1, Ordering::Relaxed);
             let server = self.listener.server.load_full();
             let response = COMPRESSOR.with_borrow_mut(|compressor| {
-                server.respond(message, &mut self.query, compressor, &mut self.response)
+                server.respond(message, &mut self.query, true, compressor, &mut self.response)
             });
             // Who waits has a copy, and the next message may be long in coming.
             self.query.edns = None;
@@ -217,6 +217,7 @@ impl Connection {
                 Response::Ready => self.write(stream).await?,
                 Response::Silence => self.shared.unanswered.add(1),
                 Response::Later(waiting) => self.owe(waiting),
+                Response::Shed => self.shared.put_off.add(1),
             }
             at += 2 + length;
         }

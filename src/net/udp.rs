@@ -270,6 +270,7 @@ impl Round {
         self.gate.received(count == BATCH, query.received, filled, |client, count| {
             turned_away.add(client, count);
         });
+        let may_wait = !self.gate.is_overloaded();
         let server = self.listener.server.load();
         for index in 0..count {
             let (request, peer, local) = batch.request(index);
@@ -283,10 +284,11 @@ impl Round {
                 None => self.local,
             };
             let start = out.responses.len();
-            match server.respond(request, query, &mut out.compressor, &mut out.responses) {
+            let (compressor, responses) = (&mut out.compressor, &mut out.responses);
+            match server.respond(request, query, may_wait, compressor, responses) {
                 Response::Ready => batch.queue(index, start..out.responses.len()),
                 Response::Silence => self.shared.unanswered.add(1),
-                Response::Later(_) if self.gate.is_overloaded() => self.shared.put_off.add(1),
+                Response::Shed => self.shared.put_off.add(1),
                 Response::Later(waiting) => {
                     if let Some(guard) = self.shared.limits.wait(query.peer.ip()) {
                         let task = Task { waiting, path: batch.return_path(index), _guard: guard };

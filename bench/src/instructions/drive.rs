@@ -155,7 +155,7 @@ fn ask(
         query.peer = path.client(at);
         query.received = Instant::now();
         if let Response::Later(mut waiting) =
-            server.respond(&message, &mut query, &mut compressor, &mut response)
+            server.respond(&message, &mut query, true, &mut compressor, &mut response)
         {
             // The first time that a name outside the cluster is asked for.
             let answer = runtime.block_on(waiting.answer());

@@ -129,7 +129,13 @@ impl Shared {
 
     /// Asks once more, for the next client, unless somebody does so already. The first exchange cannot go on without its client: it belongs
     /// to the thread that received the query.
-    fn try_on(self: &Arc<Self>, spare: &Spare, query: &Query, next: OwnedNext, server: usize) {
+    pub(super) fn try_on(
+        self: &Arc<Self>,
+        spare: &Spare,
+        query: &Query,
+        next: OwnedNext,
+        server: usize,
+    ) {
         let mut query = as_usual(query);
         // It has as much time as any other.
         query.received = (self.clock)();

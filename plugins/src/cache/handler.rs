@@ -151,11 +151,16 @@ impl Shared {
     ) -> Outcome {
         let outcome = match self.lead(query, asked, spare.as_ref(), next, server) {
             Ok(outcome) => outcome,
+            Err(_) if !next.may_wait() => Outcome::Shed,
             Err(waiter) => self.join(waiter, query, next, server),
         };
         match (spare, outcome) {
             (Some(spare), Outcome::Later(later)) => {
                 self.within_timer(spare, later, query, asked.shape, next, server)
+            }
+            (Some(spare), Outcome::Shed) => {
+                self.try_on(&spare, query, next.to_owned(), server);
+                self.spare_reply(&spare, query, server).into()
             }
             (_, outcome) => outcome,
         }
@@ -208,6 +213,7 @@ impl Shared {
                 });
                 Ok(Outcome::Later(later))
             }
+            Outcome::Shed => Ok(Outcome::Shed),
         }
     }
 

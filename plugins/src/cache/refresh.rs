@@ -84,8 +84,11 @@ impl Shared {
         next: Next<'_>,
         server: usize,
     ) -> Outcome {
-        self.lead_verify(&item, query, asked, next, server)
-            .unwrap_or_else(|waiter| self.join_verify(waiter, item, query, next, server))
+        match self.lead_verify(&item, query, asked, next, server) {
+            Ok(outcome) => outcome,
+            Err(_) if !next.may_wait() => self.stale_reply(&item, query, server).into(),
+            Err(waiter) => self.join_verify(waiter, item, query, next, server),
+        }
     }
 
     /// Asks inward, unless another query asks the same already.
@@ -123,6 +126,13 @@ impl Shared {
                     shared.verified(&item, query, shape, answer, leader, server);
                 });
                 Ok(Outcome::Later(later))
+            }
+            Outcome::Shed => {
+                let recheck = self.settings.stale.map_or(Duration::ZERO, |stale| stale.recheck);
+                if let Some(ticket) = Ticket::begin(self, item, query, recheck) {
+                    self.refresh_in_background(ticket, query, next, server, Accept::Refreshed);
+                }
+                Ok(self.stale_reply(item, query, server).into())
             }
         }
     }
@@ -202,6 +212,9 @@ impl Shared {
         let Some(waiter) = self.exchange(&item, query, asked, next, server) else {
             return self.stale_reply(&item, query, server).into();
         };
+        if !next.may_wait() {
+            return self.stale_reply(&item, query, server).into();
+        }
         let timeout = timeout.min(self.time_left(query));
         let (shared, query) = (Arc::clone(self), query.clone());
         Outcome::later(async move {

@@ -3,6 +3,7 @@
 mod counted;
 mod failing;
 mod kept;
+mod overloaded;
 mod prefetched;
 mod remembered;
 mod served;

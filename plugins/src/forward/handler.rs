@@ -25,6 +25,9 @@ impl Plugin for Forward {
         let Some(first) = stanza_for(&self.0, 0, query) else { return next.run(query) };
         let stanza = &self.0[first];
         let Some(permit) = Permit::of(stanza) else { return rejected(stanza).into() };
+        if !next.may_wait() {
+            return Outcome::Shed;
+        }
         let stanzas = Arc::clone(&self.0);
         let query = Arc::new(query.clone());
         let asking = Asking { query: Arc::clone(&query), authenticated: next.is_authenticated() };

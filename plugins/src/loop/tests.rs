@@ -92,9 +92,9 @@ async fn serve(socket: Arc<UdpSocket>, server: Arc<Server>) {
     while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
         let (mut query, mut compressor, mut out) = (Query::empty(), Compressor::new(), Vec::new());
         query.peer = peer;
-        match server.respond(&buffer[..length], &mut query, &mut compressor, &mut out) {
+        match server.respond(&buffer[..length], &mut query, true, &mut compressor, &mut out) {
             Response::Ready => drop(socket.send_to(&out, peer).await),
-            Response::Silence => {}
+            Response::Silence | Response::Shed => {}
             Response::Later(mut waiting) => {
                 let socket = Arc::clone(&socket);
                 tokio::spawn(async move {

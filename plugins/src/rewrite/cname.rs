@@ -83,6 +83,7 @@ impl Follower {
                         self.run(&outer, next.borrow()).wait().await
                     });
                 }
+                Outcome::Shed => return Outcome::Shed,
             }
         }
         let followed =

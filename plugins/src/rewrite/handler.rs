@@ -46,6 +46,7 @@ impl Plugin for Rewrite {
                     shared.finish(&query, passed, answer, next.borrow()).wait().await
                 })
             }
+            Outcome::Shed => Outcome::Shed,
         }
     }
 }

@@ -36,6 +36,7 @@ fn begin(world: &World, query: &Query) -> Later {
     match world.server.dispatch(query) {
         Outcome::Later(future) => future,
         Outcome::Now(answer) => panic!("answered at once: {answer:?}"),
+        Outcome::Shed => panic!("there is time to wait"),
     }
 }
 

@@ -212,6 +212,20 @@ fn questions_beyond_max_concurrent_are_refused_and_counted() {
 }
 
 #[test]
+fn nothing_is_asked_for_a_client_that_nobody_waits_for() {
+    let upstream = ScriptedUpstream::answering(1);
+    let fixture = Fixture::with_options("max_concurrent 1", &upstream);
+    let asked = query("example.org.", RecordType::A);
+    for _ in 0..3 {
+        let _context = RUNTIME.enter();
+        let outcome = fixture.server.dispatch_in_time(&asked, false);
+        assert!(matches!(outcome, Outcome::Shed), "no place is taken either");
+    }
+    assert_eq!(fixture.short("example.org."), "1");
+    assert_eq!(upstream.asked().len(), 1);
+}
+
+#[test]
 fn a_question_that_is_given_up_gives_its_place_back() {
     let upstream = ScriptedUpstream::silent();
     let fixture = Fixture::with_options("max_concurrent 1", &upstream);
