@@ -15,7 +15,7 @@ const GLANCE: Duration = Duration::from_millis(500);
 /// One in so many looks tells whether memory still grows.
 const GLANCES: u32 = 10;
 /// Kilobytes that are not worth the work.
-const SLACK: u64 = 512;
+const SLACK: u64 = 128;
 
 /// Looks now and then, for as long as the process runs.
 pub(crate) async fn keep_memory_small(budget: Budget) {
@@ -35,19 +35,25 @@ pub(crate) async fn keep_memory_small(budget: Budget) {
 
 /// How often memory is given back after a flood: what a flood leaves behind is freed over half a minute.
 const TIMES: u32 = 8;
+/// Looks between two attempts while more is resident than once was enough: what was in use when memory was given back in the middle of a flood
+/// is free when that ends, and nothing grows then. With nothing to give back an attempt costs microseconds.
+const PAUSE: u32 = 3;
 
-/// What was resident when it was looked at last, and the least since memory was given back.
+/// What was resident when it was looked at last, the least since memory was given back, and the least after that was ever done.
 #[derive(Default)]
 struct Level {
     last: u64,
     least: u64,
+    floor: Option<u64>,
     /// How often it is worth it anyway.
     again: u32,
+    /// Looks since memory was given back.
+    looks: u32,
 }
 
 impl Level {
     fn has_grown(&self, resident: u64) -> bool {
-        resident > self.least + self.least / 32 + SLACK
+        exceeds(resident, self.least)
     }
 
     /// Whether more is resident than what was needed before, and it no longer grows.
@@ -55,15 +61,27 @@ impl Level {
         let grows = resident > self.last;
         self.last = resident;
         self.least = self.least.min(resident);
+        self.looks += 1;
         if !grows && self.has_grown(resident) {
             self.again = TIMES;
         }
-        !grows && self.again > 0
+        let is_above = self.floor.is_some_and(|floor| exceeds(resident, floor));
+        !grows && (self.again > 0 || is_above && self.looks >= PAUSE)
     }
 
     fn given_back(&mut self, resident: u64) {
-        *self = Level { last: resident, least: resident, again: self.again.saturating_sub(1) };
+        *self = Level {
+            last: resident,
+            least: resident,
+            floor: Some(self.floor.map_or(resident, |floor| floor.min(resident))),
+            again: self.again.saturating_sub(1),
+            looks: 0,
+        };
     }
+}
+
+fn exceeds(resident: u64, level: u64) -> bool {
+    resident > level + level / 32 + SLACK
 }
 
 /// Resident memory in kilobytes.
@@ -79,7 +97,8 @@ mod tests {
 
     /// At which looks memory is given back, which leaves as many kilobytes as the second number says.
     fn given_back(looks: &[(u64, u64)]) -> Vec<usize> {
-        let mut level = Level { last: 30_000, least: 30_000, again: 0 };
+        let mut level = Level::default();
+        level.given_back(30_000);
         let mut found = Vec::new();
         for (at, (resident, after)) in looks.iter().enumerate() {
             if level.is_worth_it(*resident) {
@@ -109,6 +128,16 @@ mod tests {
             [],
             "a little is no reason"
         );
+    }
+
+    #[test]
+    fn what_a_flood_used_until_its_end_is_given_back_though_nothing_grows() {
+        let flood = [&[(40_000, 0)][..], &[(40_000, 40_000); 40]].concat();
+        let found = given_back(&flood);
+        let late: Vec<_> = found.iter().skip(TIMES as usize).copied().collect();
+        assert_eq!(late[..3], [11, 14, 17]);
+        let calm = [&flood[..found[12]], &[(40_000, 30_900)], &[(30_900, 30_900); 20]].concat();
+        assert_eq!(given_back(&calm), found[..13]);
     }
 
     #[test]
