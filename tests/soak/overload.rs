@@ -41,17 +41,14 @@ fn flood(length: Length, megabytes: u64, upstream: &Upstream, room: f64) -> Stri
     let limits = Limits { memory: Some(megabytes << 20), cpu: Some(CPU) };
     let mut server =
         Server::start(Launch { limits, workers: Some(1), block: &block, ..Launch::default() });
-    // In five seconds this machine answers 15 % more or less than in the next five.
-    let (step, long) = if length == Length::Long { (20, 20) } else { (1, 4) };
-    let [step, long] = [step, long].map(Duration::from_secs);
+    let step = Duration::from_secs(if length == Length::Long { 5 } else { 1 });
 
     // What it does when hardly anything is asked: everything has been used once.
     offer(&server, 100.0, step, Duration::from_secs(1));
     std::thread::sleep(Duration::from_secs(6));
     let idle = server.memory().resident;
 
-    let Ramp { peak, saturation } = ramp(|rate| (good(&server, rate, step), rate / 2.0));
-    let peaks_before = peaks(&server, saturation, long);
+    let Ramp { peak: best, saturation } = ramp(|rate| (good(&server, rate, step), rate / 2.0));
 
     let flood = Duration::from_secs(if length == Length::Long { 120 } else { 8 });
     let before = server.series(DROPPED);
@@ -77,7 +74,8 @@ fn flood(length: Length, megabytes: u64, upstream: &Upstream, room: f64) -> Stri
         calm = server.memory().resident;
     }
     let after = server.series(DROPPED);
-    let peak = peak.max(steady(peaks_before, peaks(&server, saturation, long)));
+    let rounds = if length == Length::Long { 8 } else { 2 };
+    let (peak, beside) = in_turns(&server, saturation, step, rounds);
     let lost: u64 = tallies.iter().map(Tally::lost).sum();
     let dropped = dropped(&before, &after);
     let counted: f64 = dropped.values().sum();
@@ -86,11 +84,10 @@ fn flood(length: Length, megabytes: u64, upstream: &Upstream, room: f64) -> Stri
 
     let mb = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let found = format!(
-        "{:.0} questions/s offered, {:.1} x saturation; goodput of cluster names {:.0}/s, {:.2} of the peak; resident {:.1} MB idle, {:.1} at the most, {:.1} after; {lost} lost, {counted:.0} of them counted ({}); in health {looks} times of {looks}",
+        "{:.0} questions/s offered, {:.1} x saturation; goodput of cluster names {goodput:.0}/s; in turns {beside:.0}/s, {:.2} of the peak {peak:.0}/s (the best of a ramp, alone, was {best:.0}/s); resident {:.1} MB idle, {:.1} at the most, {:.1} after; {lost} lost, {counted:.0} of them counted ({}); in health {looks} times of {looks}",
         offered,
         offered / saturation,
-        goodput,
-        goodput / peak,
+        beside / peak,
         mb(idle),
         mb(flooded.peak),
         mb(calm),
@@ -99,7 +96,8 @@ fn flood(length: Length, megabytes: u64, upstream: &Upstream, room: f64) -> Stri
     println!("{found}");
     // Seconds on a machine that does other things as well say only that it does not collapse.
     let least = if length == Length::Long { 0.9 } else { 0.5 };
-    assert!(goodput >= least * peak, "goodput {goodput:.0}/s, its peak {peak:.0}/s");
+    assert!(beside >= least * peak, "goodput {beside:.0}/s, its peak {peak:.0}/s");
+    assert!(goodput >= least * beside, "nor does it get worse: {goodput:.0}/s");
     assert!((counted - lost as f64).abs() <= 0.02 * lost as f64, "what is lost is counted");
     assert!(dropped.keys().all(|reason| REASONS.contains(&reason.as_str())), "{dropped:?}");
     assert!(flooded.peak <= (megabytes << 20) * 8 / 10, "{:.1} MB resident", mb(flooded.peak));
@@ -123,15 +121,17 @@ fn good(server: &Server, rate: f64, duration: Duration) -> f64 {
     goodput(&cluster, duration)
 }
 
-/// Cluster names answered a second at saturation and at twice of it.
-fn peaks(server: &Server, saturation: f64, duration: Duration) -> [f64; 2] {
-    [1.0, 2.0].map(|times| good(server, times * saturation, duration))
-}
-
-/// The better of two rates, each measured before and after the flood.
-fn steady(before: [f64; 2], after: [f64; 2]) -> f64 {
-    let [low, high] = [0, 1].map(|at| (before[at] + after[at]) / 2.0);
-    low.max(high)
+/// Cluster names answered a second at the best rate below the flood's, and in a flood. A machine that others use too answers a third more in some
+/// seconds than in others: so all rates are measured in turns, and the best one is that with the best mean.
+fn in_turns(server: &Server, saturation: f64, duration: Duration, rounds: u32) -> (f64, f64) {
+    let mut means = [0.0; 4];
+    for _ in 0..rounds {
+        for (mean, times) in means.iter_mut().zip([0.5, 1.0, 2.0, 10.0]) {
+            *mean += good(server, times * saturation, duration) / f64::from(rounds);
+        }
+    }
+    let [below, at, above, flood] = means;
+    (below.max(at).max(above), flood)
 }
 
 /// What was dropped meanwhile, by reason.
