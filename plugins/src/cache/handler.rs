@@ -154,15 +154,16 @@ impl Shared {
             Err(_) if !next.may_wait() => Outcome::Shed,
             Err(waiter) => self.join(waiter, query, next, server),
         };
-        match (spare, outcome) {
-            (Some(spare), Outcome::Later(later)) => {
+        let Some(spare) = spare else { return outcome };
+        match outcome {
+            Outcome::Now(_) => outcome,
+            Outcome::Later(later) => {
                 self.within_timer(spare, later, query, asked.shape, next, server)
             }
-            (Some(spare), Outcome::Shed) => {
+            Outcome::Shed => {
                 self.try_on(&spare, query, next.to_owned(), server);
                 self.spare_reply(&spare, query, server).into()
             }
-            (_, outcome) => outcome,
         }
     }
 
@@ -184,13 +185,13 @@ impl Shared {
             }
         }
         // An upstream shall say whether its data is authenticated, whoever asks here (RFC 6840 section 5.7).
-        match next.authenticated().run(query) {
-            Outcome::Now(mut answer) => {
-                self.settle(query, asked, spare, &mut answer, query.received, server);
-                hide_ad(query, &mut answer);
-                Ok(Outcome::Now(answer))
+        let mut outcome = next.authenticated().run(query);
+        match &mut outcome {
+            Outcome::Now(answer) => {
+                self.settle(query, asked, spare, answer, query.received, server);
+                hide_ad(query, answer);
             }
-            Outcome::Later(mut later) => {
+            Outcome::Later(later) => {
                 let leader = match self.flights.lead(asked) {
                     Ok(leader) => Some(leader),
                     Err(_) if !may_join => None,
@@ -211,10 +212,10 @@ impl Shared {
                     }
                     hide_ad(query, answer);
                 });
-                Ok(Outcome::Later(later))
             }
-            Outcome::Shed => Ok(Outcome::Shed),
+            Outcome::Shed => {}
         }
+        Ok(outcome)
     }
 
     /// The same for a query whose question is under way in enough odd shapes: it is asked, or joined, as most clients ask it. What they are
